@@ -1,0 +1,127 @@
+/** What a robot can be told to do. */
+export type RobotOperation = 'pick' | 'place' | 'scan';
+
+/** What a robot's controller says of itself at one moment. */
+export interface ControllerView {
+  readonly mode: 'auto' | 'manual' | 'estop';
+  /** number of the last command it took; `done` and `errorCode` belong to it */
+  readonly latchedNumber: number;
+  readonly busy: boolean;
+  readonly done: boolean;
+  /** 0 none, 1 refused, 2 source empty, 3 target occupied, 4 carrier empty or occupied, 5 motion fault, 6 barcode unreadable */
+  readonly errorCode: number;
+  /** a tube is in the carrier */
+  readonly carrier: boolean;
+  /** a tube stands at the place last addressed by a pick */
+  readonly source: boolean;
+  /** a tube stands at the place last addressed by a place */
+  readonly target: boolean;
+  /** what the last scan read; empty when nothing */
+  readonly barcode: string;
+}
+
+/**
+ * The interlock, looked at immediately before the trigger: preflight is stale by then (reference/devices 13.1, 9).
+ * @returns why the motion must not start, as a sentence; null when it may
+ */
+export function interlockRefusal(
+  operation: RobotOperation,
+  number: number,
+  view: ControllerView,
+): string | null {
+  if (view.mode !== 'auto') return `the controller is in mode ${view.mode}, not auto`;
+  if (view.busy) return `the controller is busy with command ${view.latchedNumber}`;
+  if (view.latchedNumber >= number) {
+    return `the controller has already taken command ${view.latchedNumber}, so number ${number} is too low`;
+  }
+  switch (operation) {
+    case 'pick':
+      if (view.carrier) return 'the carrier holds a tube already';
+      return view.source ? null : 'no tube stands at the source';
+    case 'place':
+      if (!view.carrier) return 'the carrier holds no tube';
+      return view.target ? 'a tube stands at the target already' : null;
+    case 'scan':
+      return view.carrier ? null : 'the carrier holds no tube to scan';
+  }
+}
+
+/** What one look at the controller says of a command that was sent and has no result yet. */
+export type SentVerdict =
+  | { readonly kind: 'moving' }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'failed' }
+  /** the controller never took it; two looks in a row must say so */
+  | { readonly kind: 'not_taken' }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/**
+ * Judges a command whose trigger may or may not have gone out (after a lost connection or a restart).
+ *
+ * "Not taken" needs proof that the controller keeps the number of its last command: it must still show the very
+ * number it showed before the trigger, and that number must not be 0. A controller that latches nothing, or that lost
+ * its memory, shows 0 or something else: then nobody knows.
+ * @param number of the command
+ * @param latchedBefore what the controller showed immediately before the command was sent; null when not kept
+ */
+export function judgeSent(number: number, latchedBefore: number | null, view: ControllerView): SentVerdict {
+  if (view.latchedNumber === number) {
+    if (view.busy) return { kind: 'moving' };
+    if (view.errorCode !== 0) return { kind: 'failed' };
+    if (view.done) return { kind: 'done' };
+    return { kind: 'unknown', why: `the controller took command ${number} and forgot how it ended` };
+  }
+  if (view.busy) {
+    return {
+      kind: 'unknown',
+      why: `the controller is busy with command ${view.latchedNumber}, not with ${number}`,
+    };
+  }
+  if (latchedBefore !== null && latchedBefore > 0 && view.latchedNumber === latchedBefore)
+    return { kind: 'not_taken' };
+  return {
+    kind: 'unknown',
+    why: `the controller shows command ${view.latchedNumber}, which does not tell whether it took ${number}`,
+  };
+}
+
+/** What the controller said when a motion settled; null = it was not asked, did not answer, or has no such sensor. */
+export interface MotionReading {
+  readonly errorCode: number | null;
+  readonly carrier: boolean | null;
+  /** for a pick */
+  readonly source: boolean | null;
+  /** for a place */
+  readonly target: boolean | null;
+  /** for a scan: what was read */
+  readonly barcode: string | null;
+  /** a sentence for people */
+  readonly detail: string;
+}
+
+/**
+ * The right to trigger a motion: given once, to the gateway that holds the epoch, while the job has its turn.
+ *
+ * - `sent`: committed; the one trigger may go out
+ * - `epoch_lost`: another gateway owns the controller; nothing changed
+ * - `turn_lost`: the job's turn is over; nothing changed
+ * - `not_accepted`: it was sent or settled before; nothing changed
+ */
+export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'not_accepted';
+
+/** The part of a view that says something of one operation, with a sentence for people. */
+export function readingOf(
+  operation: RobotOperation,
+  view: ControllerView | null,
+  detail: string,
+): MotionReading {
+  if (!view) return { errorCode: null, carrier: null, source: null, target: null, barcode: null, detail };
+  return {
+    errorCode: view.errorCode,
+    carrier: view.carrier,
+    source: operation === 'pick' ? view.source : null,
+    target: operation === 'place' ? view.target : null,
+    barcode: operation === 'scan' && view.done && view.barcode !== '' ? view.barcode : null,
+    detail,
+  };
+}

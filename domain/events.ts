@@ -1,0 +1,89 @@
+import type { JsonValue } from './canonical.ts';
+
+/**
+ * What may happen to a record: CloudEvent type of the outbox event and `type` of the ledger leaf. Consumers outside go by
+ * these names: add, never rename.
+ */
+export const EVENT_TYPES = [
+  'identity.tenant.created',
+  'identity.user.created',
+  'identity.station.enrolled',
+  'identity.session.opened',
+  'identity.session.closed',
+  'storage.location_type.created',
+  'storage.location.created',
+  'storage.location.changed',
+  'storage.location.retired',
+  'storage.location.position_blocked',
+  'storage.location.position_unblocked',
+  'storage.sample.registered',
+  'storage.sample.placed', // custody: a position
+  'storage.sample.picked', // custody: a robot's carrier
+  'storage.sample.at_handoff', // custody: a hand-off position
+  'storage.sample.taken', // custody: a person
+  'storage.sample.custody_unknown', // custody: unknown, with candidates
+  'storage.sample.found', // custody known again, by an operator's answer
+  'automation.robot.registered',
+  'automation.robot.paused',
+  'automation.robot.resumed',
+  'automation.robot.in_maintenance',
+  'automation.robot.fault_cleared',
+  'alarm.raised',
+  'alarm.cleared',
+] as const;
+
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** Kinds of record that have versions and ledger entries of their own. */
+export const AGGREGATES = [
+  'tenant',
+  'user',
+  'station',
+  'session',
+  'location_type',
+  'location',
+  'robot',
+  'sample',
+  'alarm',
+] as const;
+
+export type Aggregate = (typeof AGGREGATES)[number];
+
+/** Name of the stream the events belong to. */
+const EVENT_STREAM = 'storage.events';
+
+/** An event as it is stored, with its number in the tenant's stream: 1, 2, 3 … without gaps. */
+export interface StoredEvent {
+  readonly tenantId: string;
+  readonly id: string;
+  readonly position: number;
+  readonly type: string;
+  /** `<aggregate>/<id>` */
+  readonly subject: string;
+  readonly time: Date;
+  readonly data: JsonValue;
+}
+
+/**
+ * An event in the structured mode of CloudEvents 1.0, with two extension attributes: `stream` names the stream,
+ * `position` is the decimal number in it, a string because a CloudEvents integer has 32 bits.
+ */
+export function cloudEvent(event: StoredEvent): Readonly<Record<string, JsonValue>> {
+  return {
+    specversion: '1.0',
+    id: event.id,
+    source: `/tracseq/${event.tenantId}`,
+    type: event.type,
+    subject: event.subject,
+    time: event.time.toISOString(),
+    datacontenttype: 'application/json',
+    stream: EVENT_STREAM,
+    position: String(event.position),
+    data: event.data,
+  };
+}
+
+/** MQTT topic of an event: `tracseq/<tenant>/events/<type>`. */
+export function eventTopic(event: Pick<StoredEvent, 'tenantId' | 'type'>): string {
+  return `tracseq/${event.tenantId}/events/${event.type}`;
+}

@@ -1,0 +1,53 @@
+/** What the sensors of a robot said when a motion settled; null = the sensor did not answer. */
+export interface SensorReport {
+  /** DONE and FAILED are the controller's word, UNKNOWN the gateway's: it could not find out */
+  readonly state: 'DONE' | 'FAILED' | 'UNKNOWN';
+  /** is a tube in the carrier */
+  readonly carrier: boolean | null;
+  /** is a tube where was picked */
+  readonly source: boolean | null;
+  /** is a tube where was placed */
+  readonly target: boolean | null;
+}
+
+/** What a barcode scan in the carrier said. */
+export interface ScanReport extends SensorReport {
+  readonly barcodeMatches: boolean | null;
+}
+
+export type PickVerdict = 'picked' | 'not_picked' | 'unknown';
+export type PlaceVerdict = 'placed' | 'still_held' | 'unknown';
+export type ScanVerdict = 'matches' | 'mismatch' | 'unread' | 'unknown';
+
+/**
+ * Where the tube is after a pick. The sensors are believed, not the controller's word: a `FAILED` with a full carrier and
+ * an empty source is a pick. All four rows of carrier × source; an unanswered sensor is no witness.
+ */
+export function classifyPick(report: SensorReport): PickVerdict {
+  if (report.state === 'UNKNOWN') return 'unknown';
+  if (report.carrier === true && report.source === false) return 'picked';
+  if (report.carrier === false && report.source === true) return 'not_picked';
+  // both full: a foreign tube or a stuck sensor; both empty: dropped, or never there
+  return 'unknown';
+}
+
+/** Where the tube is after a place, by carrier × target. */
+export function classifyPlace(report: SensorReport): PlaceVerdict {
+  if (report.state === 'UNKNOWN') return 'unknown';
+  if (report.carrier === false && report.target === true) return 'placed';
+  if (report.carrier === true && report.target === false) return 'still_held';
+  return 'unknown';
+}
+
+/** What a scan in the carrier tells. A scan moves nothing, so one that failed leaves the tube where it was. */
+export function classifyScan(report: ScanReport): ScanVerdict {
+  if (report.carrier === false) return 'unknown';
+  if (report.barcodeMatches === null) return 'unread';
+  return report.barcodeMatches ? 'matches' : 'mismatch';
+}
+
+/** A sentence part for the operator, e.g. `carrier full, source empty, target not seen`. */
+export function describeSensors(report: SensorReport): string {
+  const say = (seen: boolean | null) => (seen === null ? 'not seen' : seen ? 'full' : 'empty');
+  return `carrier ${say(report.carrier)}, source ${say(report.source)}, target ${say(report.target)}`;
+}

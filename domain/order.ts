@@ -1,0 +1,27 @@
+import type { Zone } from './zone.ts';
+
+/** Where a tube shall go. */
+export type Target =
+  /** the system chooses, anywhere or below one location */
+  | { readonly kind: 'chosen'; readonly withinId: string | null }
+  | { readonly kind: 'named'; readonly positionId: string };
+
+/** A sample that a placement registers in its first step. */
+export interface NewSample {
+  readonly barcode: string;
+  readonly type: string;
+  readonly project: string | null;
+  readonly zone: Zone;
+}
+
+/** What a job was asked to do: stored in `job.input.order`, read by its first step. */
+export type Order =
+  | {
+      readonly kind: 'placement';
+      readonly newSample: NewSample | null;
+      readonly target: Target;
+      /** by robot: the hand-off position the tube stands or will stand in; null = the system chooses */
+      readonly handoffPositionId: string | null;
+    }
+  | { readonly kind: 'retrieval'; readonly handoffPositionId: string | null }
+  | { readonly kind: 'move'; readonly target: Target };
