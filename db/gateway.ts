@@ -1,0 +1,111 @@
+import { sql } from 'kysely';
+import type { ControllerView } from '../domain/controller.ts';
+import type { Database } from './connection.ts';
+import { inTenant, read } from './tenancy.ts';
+
+/** A robot as the gateway needs it. */
+export interface EnrolledRobot {
+  readonly tenantId: string;
+  readonly robotId: string;
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly unitId: number;
+  /** of the robot's record: a change of address makes a new connection */
+  readonly version: number;
+}
+
+/** Every robot in service, tenant by tenant: what a gateway process has to serve. */
+export async function enrolledRobots(db: Database): Promise<EnrolledRobot[]> {
+  const tenants = await db.kysely.selectFrom('tenant').select('id').orderBy('id').execute();
+  const robots: EnrolledRobot[] = [];
+  for (const { id } of tenants) {
+    const query = db.kysely
+      .selectFrom('robot')
+      .select(['id', 'name', 'host', 'port', 'unit_id', 'version'])
+      .where('tenant_id', '=', id)
+      .where('retired_at', 'is', null)
+      .compile();
+    for (const row of await read(db, id, query)) {
+      const { name, host, port, version } = row;
+      robots.push({ tenantId: id, robotId: row.id, name, host, port, unitId: row.unit_id, version });
+    }
+  }
+  return robots;
+}
+
+/**
+ * Makes this gateway the owner of a robot's controller: from now on a gateway with a lower epoch is refused everything.
+ * @param gateway a name of this process, for people
+ * @returns the epoch
+ */
+export function takeEpoch(db: Database, tenantId: string, robotId: string, gateway: string): Promise<number> {
+  return inTenant(db, tenantId, async (tx) => {
+    const row = await tx
+      .insertInto('robot_turn')
+      .values({ tenant_id: tenantId, robot_id: robotId, epoch: 1, gateway })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['tenant_id', 'robot_id'])
+          .doUpdateSet({ epoch: sql`robot_turn.epoch + 1`, gateway }),
+      )
+      .returning('epoch')
+      .executeTakeFirstOrThrow();
+    return Number(row.epoch);
+  });
+}
+
+/**
+ * Lets the next command's number lie above the one the controller shows, which it would refuse otherwise: a controller
+ * that served another database before. Lower numbers change nothing.
+ */
+export async function raiseNumber(
+  db: Database,
+  owner: { readonly tenantId: string; readonly robotId: string; readonly epoch: number },
+  latchedNumber: number,
+): Promise<void> {
+  await inTenant(db, owner.tenantId, (tx) =>
+    tx
+      .updateTable('robot_turn')
+      .set({ last_number: latchedNumber })
+      .where('tenant_id', '=', owner.tenantId)
+      .where('robot_id', '=', owner.robotId)
+      .where('epoch', '=', owner.epoch)
+      .where('last_number', '<', latchedNumber)
+      .execute(),
+  );
+}
+
+/**
+ * Projects what was heard of a robot into its state; `null` = it does not answer, and what was known stays.
+ * @returns false when another gateway owns the controller: then nothing was written
+ */
+export function reportContact(
+  db: Database,
+  owner: { readonly tenantId: string; readonly robotId: string; readonly epoch: number },
+  view: ControllerView | null,
+): Promise<boolean> {
+  const heard = view && {
+    mode: view.mode,
+    busy: view.busy,
+    carrier_occupied: view.carrier,
+    error_code: view.errorCode,
+    last_contact_at: sql<Date>`clock_timestamp()`,
+  };
+  return inTenant(db, owner.tenantId, async (tx) => {
+    const turn = await tx
+      .selectFrom('robot_turn')
+      .select('epoch')
+      .where('tenant_id', '=', owner.tenantId)
+      .where('robot_id', '=', owner.robotId)
+      .executeTakeFirst();
+    if (Number(turn?.epoch) !== owner.epoch) return false;
+    const seen = { connected: view !== null, ...heard };
+    await tx
+      .insertInto('robot_state')
+      .values({ tenant_id: owner.tenantId, robot_id: owner.robotId, ...seen })
+      .onConflict((conflict) => conflict.columns(['tenant_id', 'robot_id']).doUpdateSet(seen))
+      .execute();
+    return true;
+  });
+}

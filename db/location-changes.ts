@@ -1,0 +1,354 @@
+import { sql, type Transaction } from 'kysely';
+import { DomainError } from '../domain/errors.ts';
+import type { Grid, LabelScheme } from '../domain/grid.ts';
+import { assertAllowedParent, HANDOFF_TYPE } from '../domain/location-type.ts';
+import { describeZone, zoneServes } from '../domain/placement.ts';
+import type { Zone } from '../domain/zone.ts';
+import { type ChangeContext, withChange } from './change.ts';
+import type { Database } from './connection.ts';
+import { assertContentFits } from './location-content.ts';
+import {
+  assertInService,
+  assertVersion,
+  type LocationRow,
+  lockLocation,
+  recordLocation,
+  titleOf,
+} from './location-row.ts';
+import type { DB } from './schema.ts';
+import { sqlStateOf } from './tenancy.ts';
+
+/** A location as somebody enters it. */
+export interface NewLocation {
+  readonly type: string;
+  /** id or barcode; null = at the root */
+  readonly parent: string | null;
+  readonly name: string;
+  readonly barcode: string | null;
+  readonly zone: Zone | null;
+  readonly sampleTypes: readonly string[] | null;
+  /** null = as its type says */
+  readonly grid: Grid | null;
+  /** null = as its type says */
+  readonly isHandoff: boolean | null;
+  readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
+}
+
+/** What belongs into the same transaction, e.g. the stored reply of the request; gets the location's id. */
+export type AlsoWrite = (tx: Transaction<DB>, locationId: string) => Promise<void>;
+
+/** What a person may change of a location. */
+export interface LocationEdit {
+  readonly name: string;
+  /** another barcode retires the one it had */
+  readonly barcode: string | null;
+  readonly zone: Zone | null;
+  readonly sampleTypes: readonly string[] | null;
+  readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
+}
+
+function assertZoneFits(
+  zone: Zone | null,
+  typeZone: Zone | null,
+  parent: Pick<LocationRow, 'type_name' | 'name' | 'effective_zone'> | null,
+): void {
+  // A unit makes its own temperature; what stands in one has that of the unit.
+  if (zone === null || typeZone !== null || !parent?.effective_zone) return;
+  if (zoneServes(parent.effective_zone, zone)) return;
+  const detail = `${titleOf(parent)} is at ${describeZone(parent.effective_zone)}: leave the zone out, or set it there`;
+  throw new DomainError(
+    'VALIDATION',
+    `a location in ${titleOf(parent)} cannot be at ${describeZone(zone)}: ${detail}`,
+    {
+      errors: [{ pointer: '/zone', detail }],
+    },
+  );
+}
+
+/**
+ * Enters a location under its parent, with its barcode, its place in the tree, the rules in force and its positions.
+ * @param alsoWrite what is written in the same transaction
+ * @returns its id
+ * @throws DomainError VALIDATION, PARENT_NOT_ALLOWED, LOCATION_RETIRED, NOT_FOUND, BARCODE_UNKNOWN, BARCODE_TAKEN, NAME_TAKEN
+ */
+export async function createLocation(
+  db: Database,
+  context: ChangeContext,
+  location: NewLocation,
+  alsoWrite: AlsoWrite = async () => {},
+): Promise<string> {
+  const { tenantId } = context.actor;
+  try {
+    return await withChange(db, context, async (change) => {
+      const { tx } = change;
+      const type = await findType(tx, tenantId, location.type);
+      const parent =
+        location.parent === null ? null : await lockLocation(tx, tenantId, location.parent, 'SHARE');
+      if (parent) assertInService(parent);
+      assertAllowedParent(type, parent && { code: parent.type, name: parent.type_name });
+      assertZoneFits(location.zone, type.zone, parent);
+      const grid = location.grid ?? type.grid;
+      const isHandoff = location.isHandoff ?? type.code === HANDOFF_TYPE;
+      const { rows: made } = await sql<{ id: string }>`SELECT uuidv7() AS id`.execute(tx);
+      const id = made[0]?.id;
+      if (id === undefined) throw new Error('the database made no id');
+      if (location.barcode !== null) await takeBarcode(tx, tenantId, location.barcode, id);
+      await tx
+        .insertInto('location')
+        .values({
+          tenant_id: tenantId,
+          id,
+          type: location.type,
+          parent_id: parent?.id ?? null,
+          name: location.name,
+          barcode: location.barcode,
+          zone: location.zone,
+          sample_types: location.sampleTypes && [...location.sampleTypes],
+          grid_rows: grid?.rows ?? null,
+          grid_columns: grid?.columns ?? null,
+          ...(grid && { row_labels: grid.rowLabels, column_labels: grid.columnLabels }),
+          is_handoff: isHandoff,
+          robot_cassette: location.robotAddress?.cassette ?? null,
+          robot_level: location.robotAddress?.level ?? null,
+        })
+        .execute();
+      await sql`
+      INSERT INTO location_ancestor (tenant_id, ancestor_id, descendant_id, depth)
+      SELECT tenant_id, ancestor_id, ${id}::uuid, depth + 1 FROM location_ancestor
+      WHERE tenant_id = ${tenantId} AND descendant_id = ${parent?.id ?? null}
+      UNION ALL SELECT ${tenantId}::uuid, ${id}::uuid, ${id}::uuid, 0`.execute(tx);
+      await deriveBelow(tx, tenantId, id);
+      if (grid) {
+        await sql`
+        INSERT INTO position (tenant_id, container_id, grid_row, grid_column, ordinal)
+        SELECT ${tenantId}::uuid, ${id}::uuid, n / ${grid.columns}::int, n % ${grid.columns}::int, n + 1
+        FROM generate_series(0, ${grid.rows * grid.columns - 1}::int) n`.execute(tx);
+      }
+      const after = await lockLocation(tx, tenantId, id, 'UPDATE');
+      recordLocation(change, 'storage.location.created', null, after);
+      await alsoWrite(tx, id);
+      return id;
+    });
+  } catch (error) {
+    throw describeTaken(error, location);
+  }
+}
+
+async function findType(
+  tx: Transaction<DB>,
+  tenantId: string,
+  code: string,
+): Promise<{ code: string; name: string; allowedParents: string[]; zone: Zone | null; grid: Grid | null }> {
+  const { rows } = await sql<{
+    code: string;
+    name: string;
+    allowed_parents: string[];
+    zone: Zone | null;
+    grid_rows: number | null;
+    grid_columns: number | null;
+    row_labels: LabelScheme;
+    column_labels: LabelScheme;
+  }>`
+    SELECT code, name, allowed_parents, zone, grid_rows, grid_columns, row_labels, column_labels
+    FROM location_type WHERE tenant_id = ${tenantId} AND code = ${code}`.execute(tx);
+  const row = rows[0];
+  if (!row) {
+    const known = await tx
+      .selectFrom('location_type')
+      .select('code')
+      .where('tenant_id', '=', tenantId)
+      .orderBy('code')
+      .execute();
+    const detail = `known types are ${known.map((each) => each.code).join(', ')}`;
+    throw new DomainError('VALIDATION', `there is no location type ${code}; ${detail}`, {
+      errors: [{ pointer: '/type', detail }],
+    });
+  }
+  return {
+    code: row.code,
+    name: row.name,
+    allowedParents: row.allowed_parents,
+    zone: row.zone,
+    grid:
+      row.grid_rows === null || row.grid_columns === null
+        ? null
+        : {
+            rows: row.grid_rows,
+            columns: row.grid_columns,
+            rowLabels: row.row_labels,
+            columnLabels: row.column_labels,
+          },
+  };
+}
+
+async function takeBarcode(
+  tx: Transaction<DB>,
+  tenantId: string,
+  code: string,
+  ownerId: string,
+): Promise<void> {
+  const taken = await sql`
+    INSERT INTO barcode (tenant_id, code, kind, owner_id) VALUES (${tenantId}, ${code}, 'location', ${ownerId})
+    ON CONFLICT DO NOTHING`.execute(tx);
+  if (taken.numAffectedRows === 1n) return;
+  const owner = await tx
+    .selectFrom('barcode')
+    .select(['kind', 'owner_id', 'retired_at'])
+    .where('tenant_id', '=', tenantId)
+    .where('code', '=', code)
+    .executeTakeFirst();
+  const whose = owner
+    ? `${owner.kind} ${owner.owner_id}${owner.retired_at ? ', which is retired' : ''}`
+    : 'another';
+  throw new DomainError('BARCODE_TAKEN', `the barcode ${code} belongs to ${whose}: use a label of its own`, {
+    errors: [{ pointer: '/barcode', detail: `belongs to ${whose}` }],
+    ...(owner && { facts: { kind: owner.kind, ownerId: owner.owner_id } }),
+  });
+}
+
+/** The keys of the location table, as a person would say that they are broken. */
+function describeTaken(error: unknown, location: Pick<NewLocation, 'name' | 'robotAddress'>): unknown {
+  if (sqlStateOf(error) !== '23505' || !(error instanceof Error) || !('constraint' in error)) return error;
+  switch (error.constraint) {
+    case 'location_name':
+      return new DomainError(
+        'NAME_TAKEN',
+        `there is a location named ${location.name} under the same parent already: choose another name`,
+        { errors: [{ pointer: '/name', detail: 'is taken under this parent' }], cause: error },
+      );
+    case 'location_robot_address': {
+      const { cassette, level } = location.robotAddress ?? {};
+      const detail = `cassette ${cassette}, level ${level} is the address of another container of this unit`;
+      return new DomainError('CONFLICT', `${detail}: give this one its own`, {
+        errors: [{ pointer: '/robotAddress', detail }],
+        cause: error,
+      });
+    }
+    default:
+      return error;
+  }
+}
+
+/**
+ * Works out anew what a location and all below it inherit: path, unit, zone and types of sample in force. The derived
+ * columns are no record of their own, so only the location a person edited gets a version.
+ */
+async function deriveBelow(tx: Transaction<DB>, tenantId: string, id: string): Promise<void> {
+  await sql`
+    WITH RECURSIVE derived AS (
+      SELECT l.id, coalesce(p.path, '[]') || jsonb_build_array(jsonb_build_object('id', l.id, 'type', l.type, 'name', l.name)) AS path,
+             coalesce(l.zone, t.zone, p.effective_zone) AS zone,
+             CASE WHEN coalesce(l.zone, t.zone) IS NULL OR (t.zone IS NULL AND p.unit_id IS NOT NULL) THEN p.unit_id ELSE l.id END AS unit_id,
+             CASE WHEN l.sample_types IS NULL THEN p.effective_sample_types
+                  WHEN p.effective_sample_types IS NULL THEN l.sample_types
+                  ELSE ARRAY(SELECT unnest(l.sample_types) INTERSECT SELECT unnest(p.effective_sample_types) ORDER BY 1) END AS sample_types
+      FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
+      LEFT JOIN location p ON p.tenant_id = l.tenant_id AND p.id = l.parent_id
+      WHERE l.tenant_id = ${tenantId} AND l.id = ${id}
+      UNION ALL
+      SELECT l.id, d.path || jsonb_build_array(jsonb_build_object('id', l.id, 'type', l.type, 'name', l.name)),
+             coalesce(l.zone, t.zone, d.zone),
+             CASE WHEN coalesce(l.zone, t.zone) IS NULL OR (t.zone IS NULL AND d.unit_id IS NOT NULL) THEN d.unit_id ELSE l.id END,
+             CASE WHEN l.sample_types IS NULL THEN d.sample_types
+                  WHEN d.sample_types IS NULL THEN l.sample_types
+                  ELSE ARRAY(SELECT unnest(l.sample_types) INTERSECT SELECT unnest(d.sample_types) ORDER BY 1) END
+      FROM derived d JOIN location l ON l.tenant_id = ${tenantId} AND l.parent_id = d.id
+      JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type)
+    UPDATE location l SET path = d.path, effective_zone = d.zone, unit_id = d.unit_id, effective_sample_types = d.sample_types
+    FROM derived d WHERE l.tenant_id = ${tenantId} AND l.id = d.id`.execute(tx);
+}
+
+/**
+ * Changes what a person may change, and what all below inherits of it. New rules are held against what is stored.
+ * @param reference id or barcode
+ * @param version as the person saw it (If-Match)
+ * @throws DomainError PRECONDITION_FAILED, RULE_BROKEN_BY_CONTENT naming the first item that would break the new rule,
+ *   VALIDATION, LOCATION_RETIRED, NOT_FOUND, BARCODE_UNKNOWN, BARCODE_TAKEN, NAME_TAKEN, CONFLICT
+ */
+export async function editLocation(
+  db: Database,
+  context: ChangeContext,
+  reference: string,
+  version: number,
+  edit: LocationEdit,
+): Promise<string> {
+  const { tenantId } = context.actor;
+  try {
+    return await withChange(db, context, async (change) => {
+      const { tx } = change;
+      const before = await lockLocation(tx, tenantId, reference, 'UPDATE');
+      assertInService(before);
+      assertVersion(before, version);
+      const parent =
+        before.parent_id === null ? null : await lockLocation(tx, tenantId, before.parent_id, 'SHARE');
+      if (edit.zone !== before.zone) assertZoneFits(edit.zone, before.type_zone, parent);
+      await assertAddressIdle(tx, tenantId, before, edit);
+      if (edit.barcode !== before.barcode) await replaceBarcode(tx, tenantId, before, edit.barcode);
+      await tx
+        .updateTable('location')
+        .set({
+          name: edit.name,
+          barcode: edit.barcode,
+          zone: edit.zone,
+          sample_types: edit.sampleTypes && [...edit.sampleTypes],
+          robot_cassette: edit.robotAddress?.cassette ?? null,
+          robot_level: edit.robotAddress?.level ?? null,
+          version: before.version + 1,
+        })
+        .where('tenant_id', '=', tenantId)
+        .where('id', '=', before.id)
+        .execute();
+      await deriveBelow(tx, tenantId, before.id);
+      const after = await lockLocation(tx, tenantId, before.id, 'UPDATE');
+      const sameRules =
+        before.zone === after.zone &&
+        JSON.stringify(before.sample_types) === JSON.stringify(after.sample_types);
+      if (!sameRules) await assertContentFits(tx, tenantId, before.id);
+      recordLocation(change, 'storage.location.changed', before, after);
+      return before.id;
+    });
+  } catch (error) {
+    throw describeTaken(error, edit);
+  }
+}
+
+/** A robot may be on its way to the address: it is not changed under it. */
+async function assertAddressIdle(
+  tx: Transaction<DB>,
+  tenantId: string,
+  row: LocationRow,
+  edit: LocationEdit,
+): Promise<void> {
+  const same =
+    (edit.robotAddress?.cassette ?? null) === row.robot_cassette &&
+    (edit.robotAddress?.level ?? null) === row.robot_level;
+  if (same) return;
+  const held = await tx
+    .selectFrom('position')
+    .select('job_id')
+    .where('tenant_id', '=', tenantId)
+    .where('container_id', '=', row.id)
+    .where('job_id', 'is not', null)
+    .limit(1)
+    .executeTakeFirst();
+  if (!held) return;
+  throw new DomainError(
+    'CONFLICT',
+    `job ${held.job_id} is at work in ${titleOf(row)}: change the robot's address when it is over`,
+    { facts: { jobId: held.job_id } },
+  );
+}
+
+async function replaceBarcode(
+  tx: Transaction<DB>,
+  tenantId: string,
+  row: LocationRow,
+  code: string | null,
+): Promise<void> {
+  if (row.barcode !== null) {
+    await sql`UPDATE barcode SET retired_at = now() WHERE tenant_id = ${tenantId} AND code = ${row.barcode}`.execute(
+      tx,
+    );
+  }
+  if (code !== null) await takeBarcode(tx, tenantId, code, row.id);
+}

@@ -1,0 +1,138 @@
+import { sql, type Transaction } from 'kysely';
+import type { JsonValue } from '../domain/canonical.ts';
+import { DomainError } from '../domain/errors.ts';
+import type { EventType } from '../domain/events.ts';
+import type { Grid, LabelScheme } from '../domain/grid.ts';
+import type { Zone } from '../domain/zone.ts';
+import type { Change } from './change.ts';
+import { named, unknownReference } from './locations.ts';
+import type { DB } from './schema.ts';
+
+/** A location as a change sees it. */
+export interface LocationRow {
+  id: string;
+  type: string;
+  type_name: string;
+  type_zone: Zone | null;
+  parent_id: string | null;
+  name: string;
+  barcode: string | null;
+  zone: Zone | null;
+  sample_types: string[] | null;
+  effective_zone: Zone | null;
+  grid_rows: number | null;
+  grid_columns: number | null;
+  row_labels: LabelScheme;
+  column_labels: LabelScheme;
+  is_handoff: boolean;
+  robot_cassette: number | null;
+  robot_level: number | null;
+  retired_at: Date | null;
+  version: number;
+}
+
+/** A location and its type, the row held against edits (`SHARE`), for one (`UPDATE`), or only read. */
+export async function lockLocation(
+  tx: Transaction<DB>,
+  tenantId: string,
+  reference: string,
+  strength: 'NONE' | 'SHARE' | 'UPDATE',
+): Promise<LocationRow> {
+  const lock = { NONE: sql``, SHARE: sql`FOR SHARE OF l`, UPDATE: sql`FOR NO KEY UPDATE OF l` }[strength];
+  const { rows } = await sql<LocationRow>`
+    SELECT l.id, l.type, t.name AS type_name, t.zone AS type_zone, l.parent_id, l.name, l.barcode, l.zone,
+           l.sample_types, l.effective_zone, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff,
+           l.robot_cassette, l.robot_level, l.retired_at, l.version
+    FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
+    WHERE l.tenant_id = ${tenantId} AND ${named(reference, 'l')} ${lock}`.execute(tx);
+  const row = rows[0];
+  if (!row) throw unknownReference('location', reference);
+  return row;
+}
+
+/** `Box 9×9 B-7`, for messages. */
+export function titleOf(row: Pick<LocationRow, 'type_name' | 'name'>): string {
+  return `${row.type_name} ${row.name}`;
+}
+
+/** @throws DomainError LOCATION_RETIRED */
+export function assertInService(row: LocationRow): void {
+  if (row.retired_at !== null) {
+    throw new DomainError(
+      'LOCATION_RETIRED',
+      `${titleOf(row)} was retired on ${row.retired_at.toISOString().slice(0, 10)}`,
+    );
+  }
+}
+
+/** @throws DomainError PRECONDITION_FAILED */
+export function assertVersion(row: LocationRow, version: number): void {
+  if (row.version === version) return;
+  throw new DomainError(
+    'PRECONDITION_FAILED',
+    `${titleOf(row)} has changed since version ${version} was read: read it again, it is version ${row.version} now`,
+    { facts: { version: row.version } },
+  );
+}
+
+/** The grid of a container; null for a location without positions. */
+export function gridOf(row: LocationRow): Grid | null {
+  return row.grid_rows === null || row.grid_columns === null
+    ? null
+    : {
+        rows: row.grid_rows,
+        columns: row.grid_columns,
+        rowLabels: row.row_labels,
+        columnLabels: row.column_labels,
+      };
+}
+
+/** Announces the new version of a location. */
+export function recordLocation(
+  change: Change,
+  type: Extract<EventType, `storage.location.${string}`>,
+  before: LocationRow | null,
+  after: LocationRow,
+): void {
+  change.record({
+    aggregate: 'location',
+    aggregateId: after.id,
+    version: after.version,
+    type,
+    from: before && stateOf(before),
+    to: stateOf(after),
+    before: before && recordOf(before),
+    after: recordOf(after),
+    erasable: ['name', 'barcode'],
+    data: {
+      location_id: after.id,
+      location_type: after.type,
+      parent_id: after.parent_id,
+      zone: after.effective_zone,
+      timestamp: change.recordedAt.toISOString(),
+    },
+  });
+}
+
+function stateOf(row: LocationRow): string {
+  return row.retired_at === null ? 'in_service' : 'retired';
+}
+
+function recordOf(row: LocationRow): Record<string, JsonValue> {
+  return {
+    type: row.type,
+    parent_id: row.parent_id,
+    name: row.name,
+    barcode: row.barcode,
+    zone: row.zone,
+    sample_types: row.sample_types,
+    grid_rows: row.grid_rows,
+    grid_columns: row.grid_columns,
+    row_labels: row.row_labels,
+    column_labels: row.column_labels,
+    is_handoff: row.is_handoff,
+    robot_cassette: row.robot_cassette,
+    robot_level: row.robot_level,
+    retired_at: row.retired_at?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,85 @@
+import { sql, type Transaction } from 'kysely';
+import type { Grid, LabelScheme } from '../domain/grid.ts';
+import { type ContainerCandidate, type SampleNeed, zonesServing } from '../domain/placement.ts';
+import type { Zone } from '../domain/zone.ts';
+import type { DB } from './schema.ts';
+
+/** A container that may take a sample, with what is needed to name its positions. */
+export interface Room {
+  readonly candidate: ContainerCandidate;
+  readonly barcode: string | null;
+  readonly grid: Grid;
+}
+
+/** Where to look. */
+export interface RoomScope {
+  /** only below this location (or in it) */
+  readonly withinId: string | null;
+  /** only where this robot reaches: below its store, with a cassette and a level */
+  readonly robotId: string | null;
+  /** not in this container */
+  readonly exceptContainerId: string | null;
+}
+
+interface RoomRow {
+  id: string;
+  name: string;
+  type_name: string;
+  barcode: string | null;
+  unit_id: string | null;
+  zone: Zone | null;
+  sample_types: string[] | null;
+  grid_rows: number;
+  grid_columns: number;
+  row_labels: LabelScheme;
+  column_labels: LabelScheme;
+  is_handoff: boolean;
+  is_retired: boolean;
+  total: number;
+  occupied: number;
+  reserved: number;
+  blocked: number;
+  expired: number;
+  reachable: boolean | null;
+  project_here: number;
+  project_seen: number;
+  door_opens: boolean;
+}
+
+/**
+ * The containers worth considering for a sample, a bounded number of them: `rooms_for` in
+ * db/migrations/0012_rooms.sql says which.
+ */
+export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: RoomScope): Promise<Room[]> {
+  const { rows } =
+    await sql<RoomRow>`SELECT * FROM rooms_for(${need.type}, ${zonesServing(need.zone)}, ${need.project},
+    ${scope.withinId}, ${scope.robotId}, ${scope.exceptContainerId})`.execute(tx);
+  return rows.map((row, order) => ({
+    barcode: row.barcode,
+    grid: {
+      rows: row.grid_rows,
+      columns: row.grid_columns,
+      rowLabels: row.row_labels,
+      columnLabels: row.column_labels,
+    },
+    candidate: {
+      containerId: row.id,
+      name: `${row.type_name} ${row.name}`,
+      unitId: row.unit_id,
+      zone: row.zone,
+      sampleTypes: row.sample_types,
+      total: row.total,
+      occupied: row.occupied,
+      reserved: row.reserved,
+      blocked: row.blocked,
+      expired: row.expired,
+      isHandoff: row.is_handoff,
+      isRetired: row.is_retired,
+      reachable: row.reachable,
+      projectHere: row.project_here,
+      projectSeen: row.project_seen,
+      doorOpens: row.door_opens,
+      order,
+    },
+  }));
+}

@@ -1,0 +1,287 @@
+import { type RawBuilder, type SqlBool, sql } from 'kysely';
+import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/custody.ts';
+import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { isId } from '../domain/reference.ts';
+import type { Zone } from '../domain/zone.ts';
+import type { Database } from './connection.ts';
+import { named, type PathStep, unknownReference } from './locations.ts';
+import { read } from './tenancy.ts';
+
+/** The position a tube is in, and the way to it. */
+export interface SamplePlace {
+  readonly positionId: string;
+  readonly containerId: string;
+  readonly containerBarcode: string | null;
+  /** canonical label, e.g. `C5` */
+  readonly label: string;
+  /** zero-based */
+  readonly row: number;
+  readonly column: number;
+  /** from the root to the container */
+  readonly path: readonly PathStep[];
+  /** zone in force there */
+  readonly zone: Zone | null;
+}
+
+/** Where a sample is now, since when, and how sure that is. */
+export interface SampleWhereabouts {
+  readonly id: string;
+  readonly custody: Custody;
+  readonly since: Date;
+  readonly witness: Witness;
+  /** for custody in a position or hand-off */
+  readonly place: SamplePlace | null;
+}
+
+/** A sample as people read it. */
+export interface SampleView extends SampleWhereabouts {
+  readonly barcode: string;
+  readonly type: string;
+  readonly project: string | null;
+  readonly zone: Zone;
+  readonly aiOptimized: boolean;
+  /** the live job that has it */
+  readonly jobId: string | null;
+  readonly createdAt: Date;
+  readonly version: number;
+}
+
+interface WhereaboutsRow {
+  id: string;
+  custody: CustodyKind;
+  position_id: string | null;
+  robot_id: string | null;
+  holder_id: string | null;
+  candidates: CustodyCandidate[] | null;
+  custody_since: Date;
+  witness: Witness;
+  container_id: string | null;
+  container_barcode: string | null;
+  grid_row: number;
+  grid_column: number;
+  grid_rows: number;
+  grid_columns: number;
+  row_labels: LabelScheme;
+  column_labels: LabelScheme;
+  path: PathStep[];
+  container_zone: Zone | null;
+}
+
+interface SampleRow extends WhereaboutsRow {
+  barcode: string;
+  type: string;
+  project: string | null;
+  zone: Zone;
+  ai_optimized: boolean;
+  job_id: string | null;
+  created_at: Date;
+  version: number;
+  ordinal: number;
+}
+
+const WHEREABOUTS = sql`
+  s.id, s.custody, s.position_id, s.robot_id, s.holder_id, s.candidates, s.custody_since, s.witness,
+  p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, l.grid_rows, l.grid_columns, l.row_labels,
+  l.column_labels, l.path, l.effective_zone AS container_zone`;
+
+const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.created_at, s.version,
+  p.ordinal`;
+
+const FROM_SAMPLE = sql`
+  FROM sample s
+  LEFT JOIN position p ON p.tenant_id = s.tenant_id AND p.id = s.position_id
+  LEFT JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id`;
+function whereaboutsOf(row: WhereaboutsRow): SampleWhereabouts {
+  return {
+    id: row.id,
+    custody: custodyOf(row),
+    since: row.custody_since,
+    witness: row.witness,
+    place:
+      row.position_id === null || row.container_id === null
+        ? null
+        : {
+            positionId: row.position_id,
+            containerId: row.container_id,
+            containerBarcode: row.container_barcode,
+            label: cellLabel(
+              { row: row.grid_row, column: row.grid_column },
+              {
+                rows: row.grid_rows,
+                columns: row.grid_columns,
+                rowLabels: row.row_labels,
+                columnLabels: row.column_labels,
+              },
+            ),
+            row: row.grid_row,
+            column: row.grid_column,
+            path: row.path,
+            zone: row.container_zone,
+          },
+  };
+}
+
+// The table's checks see to it that each kind has what it needs; '' would show that they do not.
+function custodyOf(row: WhereaboutsRow): Custody {
+  switch (row.custody) {
+    case 'position':
+    case 'handoff':
+      return { kind: row.custody, positionId: row.position_id ?? '' };
+    case 'carrier':
+      return { kind: row.custody, robotId: row.robot_id ?? '' };
+    case 'person':
+      return { kind: row.custody, userId: row.holder_id ?? '' };
+    case 'unknown':
+      return { kind: row.custody, candidates: row.candidates ?? [] };
+    case 'transit':
+    case 'disposed':
+      return { kind: row.custody };
+  }
+}
+
+function sampleOf(row: SampleRow): SampleView {
+  return {
+    ...whereaboutsOf(row),
+    barcode: row.barcode,
+    type: row.type,
+    project: row.project,
+    zone: row.zone,
+    aiOptimized: row.ai_optimized,
+    jobId: row.job_id,
+    createdAt: row.created_at,
+    version: row.version,
+  };
+}
+
+/** As the function of the database tells it: the row as JSON. */
+type Located = Omit<WhereaboutsRow, 'custody_since'> & { readonly custody_since: string };
+
+/**
+ * Where a sample is now: three rows by their keys, since a location carries its path, in one statement that is a
+ * transaction by itself (db/migrations/0013_locate_sample.sql).
+ * @param reference id or barcode
+ * @throws DomainError NOT_FOUND, BARCODE_UNKNOWN
+ */
+export async function locateSample(
+  db: Database,
+  tenantId: string,
+  reference: string,
+): Promise<SampleWhereabouts> {
+  const byId = isId(reference);
+  const { rows } = await db.pool.query<{ found: Located }>({
+    name: 'locate_sample',
+    text: 'SELECT locate_sample($1, $2, $3) AS found',
+    values: [tenantId, byId ? reference : null, byId ? null : reference],
+  });
+  const found = rows[0]?.found;
+  if (!found) throw unknownReference('sample', reference);
+  return whereaboutsOf({ ...found, custody_since: new Date(found.custody_since) });
+}
+
+/**
+ * A sample with its custody, path and position.
+ * @param reference id or barcode
+ * @throws DomainError NOT_FOUND, BARCODE_UNKNOWN
+ */
+export async function findSample(db: Database, tenantId: string, reference: string): Promise<SampleView> {
+  const rows = await read(
+    db,
+    tenantId,
+    sql<SampleRow>`SELECT ${SAMPLE} ${FROM_SAMPLE}
+      WHERE s.tenant_id = ${tenantId} AND ${named(reference, 's')}`.compile(db.kysely),
+    isId(reference) ? 'sample_by_id' : 'sample_by_barcode',
+  );
+  const row = rows[0];
+  if (!row) throw unknownReference('sample', reference);
+  return sampleOf(row);
+}
+
+export interface SampleFilter {
+  readonly type?: string;
+  readonly project?: string;
+  /** the temperature it needs */
+  readonly zone?: Zone;
+  readonly custody?: CustodyKind;
+  readonly witness?: Witness;
+}
+
+function matching(tenantId: string, filter: SampleFilter): RawBuilder<SqlBool>[] {
+  const conditions = [sql<SqlBool>`s.tenant_id = ${tenantId}`];
+  if (filter.type !== undefined) conditions.push(sql<SqlBool>`s.type = ${filter.type}`);
+  if (filter.project !== undefined) conditions.push(sql<SqlBool>`s.project = ${filter.project}`);
+  if (filter.zone !== undefined) conditions.push(sql<SqlBool>`s.zone = ${filter.zone}`);
+  if (filter.witness !== undefined) conditions.push(sql<SqlBool>`s.witness = ${filter.witness}`);
+  if (filter.custody === 'position') conditions.push(sql<SqlBool>`s.custody = 'position'`);
+  else if (filter.custody !== undefined) {
+    // Said twice, so that the small index of tubes outside the store is used.
+    conditions.push(sql<SqlBool>`s.custody = ${filter.custody} AND s.custody <> 'position'`);
+  }
+  return conditions;
+}
+
+/**
+ * A page of samples by their registration.
+ * @param after id of the last sample of the page before
+ */
+export async function listSamples(
+  db: Database,
+  tenantId: string,
+  filter: SampleFilter,
+  sort: 'created' | '-created',
+  after: string | null,
+  limit: number,
+): Promise<SampleView[]> {
+  const conditions = matching(tenantId, filter);
+  if (after !== null) {
+    conditions.push(
+      sort === 'created' ? sql<SqlBool>`s.id > ${after}::uuid` : sql<SqlBool>`s.id < ${after}::uuid`,
+    );
+  }
+  const rows = await read(
+    db,
+    tenantId,
+    sql<SampleRow>`SELECT ${SAMPLE} ${FROM_SAMPLE} WHERE ${sql.join(conditions, sql` AND `)}
+      ORDER BY ${sort === 'created' ? sql`s.id` : sql`s.id DESC`} LIMIT ${limit}`.compile(db.kysely),
+  );
+  return rows.map(sampleOf);
+}
+
+/** Where a page of samples in their places begins: after this position. */
+export interface PlaceCursor {
+  readonly containerId: string;
+  readonly positionId: string;
+}
+
+/**
+ * A page of the samples in and below a location, container by container in fill order.
+ * @param locationId id of the location
+ */
+export async function listSamplesWithin(
+  db: Database,
+  tenantId: string,
+  locationId: string,
+  filter: SampleFilter,
+  after: PlaceCursor | null,
+  limit: number,
+): Promise<SampleView[]> {
+  const conditions = matching(tenantId, filter);
+  const start =
+    after === null
+      ? sql``
+      : sql`AND (a.descendant_id, p.ordinal) > (${after.containerId}::uuid, (SELECT ordinal FROM position
+          WHERE tenant_id = ${tenantId} AND id = ${after.positionId}))
+        AND a.descendant_id >= ${after.containerId}::uuid`;
+  const rows = await read(
+    db,
+    tenantId,
+    sql<SampleRow>`SELECT ${SAMPLE}
+      FROM location_ancestor a
+      JOIN location_count c ON c.tenant_id = a.tenant_id AND c.location_id = a.descendant_id AND c.occupied > 0
+      JOIN location l ON l.tenant_id = a.tenant_id AND l.id = a.descendant_id
+      JOIN position p ON p.tenant_id = a.tenant_id AND p.container_id = a.descendant_id AND p.sample_id IS NOT NULL
+      JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = p.sample_id
+      WHERE a.tenant_id = ${tenantId} AND a.ancestor_id = ${locationId} AND ${sql.join(conditions, sql` AND `)} ${start}
+      ORDER BY a.descendant_id, p.ordinal LIMIT ${limit}`.compile(db.kysely),
+  );
+  return rows.map(sampleOf);
+}
