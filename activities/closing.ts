@@ -1,0 +1,29 @@
+import { clearAlarmsOfJob } from '../db/alarms.ts';
+import type { Change } from '../db/change.ts';
+import { dropSample } from '../db/custody.ts';
+import { releasePositions } from '../db/handoff.ts';
+import type { JobRecord } from '../db/jobs.ts';
+import { placesInDoubt } from '../db/places.ts';
+import type { JobMark } from '../db/steps.ts';
+import type { FinalJobState } from '../domain/job.ts';
+
+/** Lets go of what a job holds: its positions but those in doubt, and its sample. @returns how many of both */
+export async function release(change: Change, job: JobRecord): Promise<number> {
+  const { tenantId } = job.actor;
+  const doubtful = await placesInDoubt(change.tx, tenantId, job.id, job.sampleId);
+  const released = await releasePositions(change.tx, tenantId, job.id, doubtful);
+  const hadSample = await dropSample(change.tx, tenantId, job.sampleId, job.id);
+  return released + (hadSample ? 1 : 0);
+}
+
+/** Ends a job in the transaction of its last step: releases, clears its alarms, and says how it ended. */
+export async function closeJob(
+  change: Change,
+  job: JobRecord,
+  state: FinalJobState,
+  detail: string,
+): Promise<JobMark> {
+  await release(change, job);
+  await clearAlarmsOfJob(change, job.actor.tenantId, job.id);
+  return { state, phase: 'SETTLED', question: null, faultId: null, result: { detail } };
+}

@@ -1,0 +1,248 @@
+import type { Actor } from '../domain/actor.ts';
+import type { Refusal } from '../domain/errors.ts';
+import type { FaultKind } from '../domain/fault.ts';
+import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
+import type { RobotOrder } from '../domain/robot-order.ts';
+import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type {
+  Answer,
+  Confirmation,
+  Decision,
+  HandOver,
+  PlaceRef,
+  Reservation,
+} from '../workflows/messages/job.ts';
+
+/**
+ * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, robot.ts; fakes for workflow
+ * tests: test/workflows/fakes.ts; test/activities/contract.test.ts holds the fakes against the real ones.
+ *
+ * Every step that writes is one transaction and idempotent: it stores its result under `workflowId/step` in
+ * step_result with a hash of its parameters. A repeat returns the stored result; a repeat with other parameters throws
+ * STEP_REPEATED_DIFFERENTLY (non-retryable). Each also writes job.state, job.phase and a job_step row, in the same
+ * transaction. Domain refusals are returned as values where the signature says so, otherwise thrown as
+ * ApplicationFailure with the error code as its type.
+ */
+export interface StepRef {
+  readonly actor: Actor;
+  readonly jobId: string;
+  readonly workflowId: string;
+  /** unique in the workflow, carrying loop index and attempt, e.g. `pick/1` */
+  readonly step: string;
+}
+
+/** Where a tube was seen, for a custody change. */
+export type SeenAt =
+  | { readonly kind: 'position'; readonly positionId: string }
+  | { readonly kind: 'handoff'; readonly positionId: string }
+  | { readonly kind: 'carrier'; readonly robotId: string }
+  | { readonly kind: 'person'; readonly userId: string };
+
+/** What the job row says from a step on; every step that carries one writes it in its own transaction. */
+export interface Mark {
+  readonly state: 'RUNNING' | 'AWAITING_PERSON' | 'COMPENSATING';
+  readonly phase: Phase;
+  /** what the job waits for, written to `job.question`; null clears it */
+  readonly waitingFor: Readonly<Record<string, unknown>> | null;
+}
+
+/** A scan that ends the process: the job is closed in the same transaction, as by finishJob. */
+export type ClosingResult =
+  | {
+      readonly outcome: 'closed';
+      readonly state: 'COMPLETED' | 'COMPLETED_WITH_DEVIATION';
+      readonly detail: string;
+    }
+  | { readonly outcome: 'refused'; readonly refusal: Refusal };
+
+/** What the workflow that takes over a job has to know of it. */
+export interface AdoptedJob {
+  readonly kind: JobKind;
+  readonly sampleId: string;
+  /** the robot whose turn the job has, or last had a motion on; null for work by hand */
+  readonly robotId: string | null;
+  /** a motion of the job that the journal has not settled yet */
+  readonly liveCommandId: string | null;
+  /** where the tube may be: null when custody is surely known and no motion was accepted since it was confirmed */
+  readonly candidates: readonly SeenAt[] | null;
+}
+
+export type SettleResult =
+  | { readonly outcome: 'done' }
+  | { readonly outcome: 'refused'; readonly refusal: Refusal };
+
+/** Local activities on the control queue, each one database transaction. */
+export interface StorageActivities {
+  /**
+   * Placement's first step: marks the job started, registers the sample when `job.input.sample` holds a new one (custody:
+   * the acting person), takes `sample.job_id`, chooses or takes the named position and (robot) a free hand-off position.
+   * A refusal writes nothing but closes the job as REFUSED. `next` is what an accepted job waits for now. The lease has
+   * an end only while a person is awaited (`next.state` AWAITING_PERSON); `leaseExpiresAt` is null otherwise.
+   */
+  reservePlacement(ref: StepRef, next: Mark): Promise<Reservation>;
+  /** Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position. `place` is the source. */
+  reserveRetrieval(ref: StepRef, next: Mark): Promise<Reservation>;
+  /** Move's first step: takes the sample and the target; `place` is the target, `handoff` null. */
+  reserveMove(ref: StepRef, next: Mark): Promise<Reservation>;
+  /** By hand: checks the scan against the reservation, moves custody to the target and closes the job. */
+  confirmPlaced(ref: StepRef, place: PlaceRef, scan: Confirmation): Promise<ClosingResult>;
+  /**
+   * By robot: the person's scan that the tube stands in the hand-off; custody := handoff. No person is awaited any more,
+   * so the job's leases have no end from here.
+   */
+  confirmAtHandoff(ref: StepRef, handoff: PlaceRef, scan: Confirmation, next: Mark): Promise<SettleResult>;
+  /** By hand: checks the scan, moves custody from the source to the person and closes the job. */
+  confirmTaken(ref: StepRef, source: PlaceRef, scan: Confirmation): Promise<ClosingResult>;
+  /** By robot: the person takes the tube from the hand-off; custody := that person; closes the job. */
+  handOver(ref: StepRef, handoff: PlaceRef, scan: HandOver): Promise<ClosingResult>;
+  /**
+   * Moves custody to where a sensor saw the tube. A position left behind stays reserved by the job until released.
+   * @throws LEASE_LOST when the position is no longer the job's
+   */
+  moveCustody(ref: StepRef, seen: SeenAt, next: Mark): Promise<void>;
+  /** Writes state, phase and question where no other step does it on the way. */
+  markPhase(ref: StepRef, next: Mark): Promise<void>;
+  /** Records that somebody asked to cancel. */
+  recordCancel(ref: StepRef, by: Actor, reason: string | null): Promise<void>;
+  /** Writes how urgent the job is now, as the event says that `by` sent. A job that is over stays as it is. */
+  reprioritise(ref: StepRef, by: Actor, priority: number, eventId: string): Promise<void>;
+  /**
+   * Undo of a reservation: frees the positions reserved by the job in which no sample is, and the sample itself.
+   * A sample registered by this job stays registered, with the person. Nothing to undo is a success.
+   */
+  releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
+  /** Where the job's sample is now: undo reads custody as it is. */
+  custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
+  /** Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. */
+  finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
+  /**
+   * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
+   * AWAITING_OPERATOR with a question and a new fault id, robot_state.held_fault_id, alarm raised. Returns the fault id.
+   */
+  park(ref: StepRef, problem: ParkedProblem): Promise<{ readonly faultId: string }>;
+  /**
+   * Applies the operator's answer: checks fault id and barcode, moves custody to where the tube was found, clears the
+   * alarm and (if fit) the robot's hold. A refusal (stale, wrong barcode) changes nothing.
+   */
+  applyDecision(ref: StepRef, decision: Decision): Promise<SettleResult>;
+  /**
+   * First step of reconcileJob: makes this workflow the one that answers for the job (`job.workflow_id`) and reads what
+   * it left behind. Null when the job is over.
+   */
+  adoptJob(ref: StepRef): Promise<AdoptedJob | null>;
+}
+
+export interface ParkedProblem {
+  readonly kind: FaultKind;
+  /** a sentence for the operator: what was being done, what the sensors said */
+  readonly detail: string;
+  readonly robotId: string | null;
+  /** null when custody is surely known */
+  readonly candidates: readonly SeenAt[] | null;
+}
+
+/** A motion of the robot, as the workflow orders it. */
+export interface MotionOrder {
+  readonly operation: 'pick' | 'place' | 'scan';
+  readonly robotId: string;
+  readonly fence: number;
+  /** where to pick or place; for scan the position last picked from */
+  readonly positionId: string;
+  /** rises only by a recorded decision */
+  readonly attempt: number;
+  /** written to the job with the order */
+  readonly next: Mark;
+}
+
+/** What the sensors said when a motion settled; null = the sensor did not answer. */
+export interface MotionOutcome {
+  readonly state: 'DONE' | 'FAILED' | 'UNKNOWN';
+  readonly errorCode: number | null;
+  readonly carrier: boolean | null;
+  readonly source: boolean | null;
+  readonly target: boolean | null;
+  /**
+   * for scan: does what was read belong to the job's sample, null when nothing was read; compared in the database, since
+   * barcodes do not enter histories
+   */
+  readonly barcodeMatches: boolean | null;
+  readonly detail: string;
+}
+
+/** Motion: `submit` is a local activity, `await` a heartbeating activity on the control queue. Both may be retried freely. */
+export interface MotionActivities {
+  /**
+   * Inserts ACCEPTED into the journal under command id `workflowId/step/attempt`, checking that the job has the turn
+   * with this fence; from then on the job's positions have no expiry. Idempotent; another order under the same id throws.
+   * @throws TURN_LOST
+   */
+  submitMotion(ref: StepRef, order: MotionOrder): Promise<{ readonly commandId: string }>;
+  /** Reads the journal until the command is DONE, FAILED or UNKNOWN; heartbeats. */
+  awaitMotion(ref: StepRef, commandId: string): Promise<MotionOutcome>;
+}
+
+/**
+ * Turns of a robot. All are local activities: a row and a signal, both idempotent. A job that needs the robot again after
+ * it gave the turn back (a tube nobody collected) asks under the next `turn` number, from 1 on.
+ */
+export interface RobotActivities {
+  /**
+   * signal-with-start of the robot entity (a workflow cannot). A job whose priority changes while it waits asks again for
+   * the same turn under the next `revision`, from 1 on.
+   */
+  requestTurn(
+    ref: StepRef,
+    robotId: string,
+    priority: number,
+    turn: number,
+    revision?: number,
+  ): Promise<void>;
+  /**
+   * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it.
+   * `ref.step` is `releaseStep(turn)` of domain/turns.ts; `turn` null gives back every turn of the job.
+   */
+  releaseTurn(ref: StepRef, robotId: string, turn: number | null): Promise<void>;
+  /** Tells the entity of a fault or of its end. */
+  reportFault(ref: StepRef, robotId: string, faultId: string, cleared: boolean): Promise<void>;
+  /**
+   * Step of the entity: fence + 1 and job_id in one transaction; returns the fence. Idempotent: a job that has the turn
+   * gets its fence again. Null when the job is over, when another workflow answers for it now, or when it has given back
+   * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant. While the robot rests or
+   * is held, no turn begins: the answer is how it stands.
+   */
+  grantTurn(
+    tenantId: string,
+    robotId: string,
+    request: TurnRequest,
+  ): Promise<{ readonly fence: number } | { readonly standing: Standing } | null>;
+  /** First step of an entity that continues none: what the database knows of the robot, and of who waits for it. */
+  loadRobot(tenantId: string, robotId: string): Promise<RobotState>;
+  /**
+   * Step of the entity: carries out a person's command with its entry in the ledger. `key` names the command: a repeat
+   * does nothing. A refusal is a value. `standing` is how the robot stands afterwards; null when it is refused.
+   */
+  commandRobot(
+    robotId: string,
+    key: string,
+    order: RobotOrder,
+  ): Promise<{ readonly answer: Answer; readonly standing: Standing | null }>;
+  /** Step of the entity: shows its queue in robot_state. */
+  projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
+}
+
+/** Served on `gateway-<robot>` by the process that owns the wire; read-only, safe at any time. */
+export interface GatewayActivities {
+  observe(robotId: string): Promise<Observation>;
+}
+
+interface Observation {
+  readonly mode: 'auto' | 'manual' | 'estop';
+  readonly latchedNumber: number;
+  readonly busy: boolean;
+  readonly done: boolean;
+  readonly errorCode: number;
+  readonly carrier: boolean;
+  readonly source: boolean;
+  readonly target: boolean;
+  readonly barcode: string;
+}

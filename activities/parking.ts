@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto';
+import type { Transaction } from 'kysely';
+import { clearAlarmsOfJob, raiseAlarm } from '../db/alarms.ts';
+import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.ts';
+import type { JobRecord } from '../db/jobs.ts';
+import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
+import type { DB } from '../db/schema.ts';
+import { clearHold, holdRobot } from '../db/turns.ts';
+import type { Custody } from '../domain/custody.ts';
+import { DomainError } from '../domain/errors.ts';
+import { type FaultAnswer, type FaultKind, refusalOfAnswer } from '../domain/fault.ts';
+import type { Decision, PlaceRef } from '../workflows/messages/job.ts';
+import type { ParkedProblem, SeenAt, SettleResult, StorageActivities } from './contract.ts';
+import { sourcePlace, targetPlace } from './order.ts';
+import { runRefusableStep, runStep } from './step.ts';
+import type { StorageDependencies } from './storage.ts';
+
+type ParkingActivities = Pick<StorageActivities, 'park' | 'applyDecision'>;
+
+const SEVERITY = {
+  outcome_unknown: 'critical',
+  compensation_stuck: 'critical',
+  barcode_mismatch: 'high',
+  workflow_gone: 'high',
+  step_conflict: 'high',
+} as const satisfies Record<FaultKind, string>;
+
+/** Freezing a job that only a person can settle, and the person's answer. */
+export function createParkingActivities({ db }: StorageDependencies): ParkingActivities {
+  return {
+    park: (ref, problem) =>
+      runStep(
+        db,
+        ref,
+        {
+          params: ['park', problem],
+          reason: 'fault',
+          device: () => problem.robotId && `robot:${problem.robotId}`,
+        },
+        async (change, job) => {
+          const { tenantId } = job.actor;
+          const faultId = randomUUID();
+          const sample = await lockSample(change.tx, tenantId, job.sampleId);
+          if (problem.candidates !== null && sample?.jobId === job.id) {
+            await moveSampleCustody(change, {
+              tenantId,
+              sample,
+              jobId: job.id,
+              to: { kind: 'unknown', candidates: problem.candidates },
+              witness: 'asserted',
+              type: 'storage.sample.custody_unknown',
+            });
+          }
+          await holdWithoutExpiry(change.tx, tenantId, job.id);
+          if (problem.robotId !== null) await holdRobot(change.tx, tenantId, problem.robotId, faultId);
+          await raiseAlarm(change, {
+            tenantId,
+            kind: problem.kind,
+            severity: SEVERITY[problem.kind],
+            message: problem.detail,
+            jobId: job.id,
+            robotId: problem.robotId,
+          });
+          const question = await questionOf(change.tx, job, faultId, problem);
+          return {
+            result: { faultId },
+            mark: {
+              state: 'AWAITING_OPERATOR',
+              phase: problem.kind === 'compensation_stuck' ? 'COMPENSATION_STUCK' : 'OUTCOME_UNKNOWN',
+              question,
+              faultId,
+              started: true,
+            },
+            outcome: 'parked',
+            detail: { faultId, kind: problem.kind, detail: problem.detail },
+          };
+        },
+      ),
+
+    applyDecision: (ref, decision) =>
+      runRefusableStep<SettleResult>(
+        db,
+        ref,
+        {
+          params: ['applyDecision', decision],
+          reason: 'decision',
+          actor: decision.actor,
+          ...(decision.comment !== null && { comment: decision.comment }),
+        },
+        async (change, job) => {
+          const { tenantId } = job.actor;
+          checkAnswer(job, decision);
+          const sample = await lockSample(change.tx, tenantId, job.sampleId);
+          const to = whereFound(job, sample, decision);
+          if (to !== null && sample !== null) {
+            checkBarcode(sample, decision);
+            await moveSampleCustody(change, {
+              tenantId,
+              sample,
+              jobId: job.id,
+              to,
+              witness: to.kind === 'unknown' ? 'person' : 'barcode',
+              type: to.kind === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.found',
+            });
+          }
+          await clearAlarmsOfJob(change, tenantId, job.id);
+          if (decision.robotFit) await clearHold(change.tx, tenantId, decision.faultId);
+          const { answer, robotFit, faultId } = decision;
+          return {
+            result: { outcome: 'done' },
+            mark: {
+              state: 'RUNNING',
+              question: null,
+              faultId: null,
+              result: { deviation: { faultId, answer, robotFit, by: decision.actor.userId } },
+            },
+            outcome: 'decided',
+            detail: { faultId, answer, robotFit, by: decision.actor.userId },
+          };
+        },
+        (refusal) => ({
+          result: { outcome: 'refused', refusal },
+          mark: {},
+          outcome: 'refused',
+          detail: { refusal },
+        }),
+      ),
+  };
+}
+
+/** The question as the operator reads it: the fact first, then where the tube may be, then what can be answered. */
+async function questionOf(
+  tx: Transaction<DB>,
+  job: JobRecord,
+  faultId: string,
+  problem: ParkedProblem,
+): Promise<Record<string, unknown>> {
+  const candidates = problem.candidates ?? [];
+  const places = await lockPlaces(
+    tx,
+    job.actor.tenantId,
+    candidates.flatMap((seen) => ('positionId' in seen ? [seen.positionId] : [])),
+  );
+  const described = candidates.map((seen: SeenAt) => {
+    const place = 'positionId' in seen ? places.get(seen.positionId) : undefined;
+    return place ? { ...seen, label: place.label, containerName: place.containerName } : seen;
+  });
+  const answers: FaultAnswer[] = [];
+  if (sourcePlace(job)) answers.push('at_source');
+  if (targetPlace(job)) answers.push('at_target');
+  if (problem.robotId !== null) answers.push('in_carrier');
+  answers.push('with_me', 'not_found');
+  if (problem.kind === 'compensation_stuck') answers.push('retry_undo');
+  return {
+    faultId,
+    kind: problem.kind,
+    detail: problem.detail,
+    robotId: problem.robotId,
+    candidates: described,
+    source: sourcePlace(job),
+    target: targetPlace(job),
+    answers,
+  };
+}
+
+function checkAnswer(job: JobRecord, decision: Decision): void {
+  const { question, faultId } = job;
+  const kind = question?.kind;
+  // Whether the tube can still be put down is the process's knowledge: its validator asks it.
+  const open =
+    job.state === 'AWAITING_OPERATOR' && faultId !== null && isFaultKind(kind)
+      ? { faultId, kind, hasRobot: typeof question?.robotId === 'string', canPutBack: true }
+      : null;
+  const refusal = refusalOfAnswer(open, decision);
+  if (refusal) {
+    const { code, detail, errors, facts } = refusal;
+    throw new DomainError(code, detail, { ...(errors && { errors }), ...(facts && { facts }) });
+  }
+}
+
+function isFaultKind(kind: unknown): kind is FaultKind {
+  return typeof kind === 'string' && kind in SEVERITY;
+}
+
+/** The custody an answer stands for; null when it says nothing about the tube. */
+function whereFound(job: JobRecord, sample: SampleRecord | null, decision: Decision): Custody | null {
+  if (decision.answer === 'retry_undo') return null;
+  if (!sample) throw new DomainError('NOT_FOUND', `There is no sample ${job.sampleId}.`);
+  // Where a job has no such position, the tube comes from, or goes to, a person: the one who scanned it.
+  const at = (place: PlaceRef | null): Custody =>
+    place
+      ? { kind: 'position', positionId: place.positionId }
+      : { kind: 'person', userId: decision.actor.userId };
+  switch (decision.answer) {
+    case 'at_source':
+      return at(sourcePlace(job));
+    case 'at_target':
+      return at(targetPlace(job));
+    case 'in_carrier': {
+      const robotId = job.question?.robotId;
+      if (typeof robotId === 'string') return { kind: 'carrier', robotId };
+      throw new DomainError('VALIDATION', 'No robot works for this job: the tube is in no carrier.');
+    }
+    case 'with_me':
+      return { kind: 'person', userId: decision.actor.userId };
+    case 'not_found':
+      // Whoever answers has looked into every place asked about: what stays is the floor.
+      return { kind: 'unknown', candidates: [{ kind: 'floor' }] };
+  }
+}
+
+function checkBarcode(sample: SampleRecord, decision: Decision): void {
+  if (decision.answer === 'not_found') return;
+  if (decision.sampleBarcode === null) {
+    throw new DomainError('VALIDATION', 'Scan the tube where it was found.', {
+      errors: [{ pointer: '/sampleBarcode', detail: 'is missing' }],
+    });
+  }
+  if (decision.sampleBarcode !== sample.barcode) {
+    throw new DomainError(
+      'BARCODE_MISMATCH',
+      `The tube scanned is not sample ${sample.id}: look for that one, or answer not_found.`,
+      { errors: [{ pointer: '/sampleBarcode', detail: 'is not the barcode of the job’s sample' }] },
+    );
+  }
+}

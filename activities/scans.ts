@@ -1,0 +1,254 @@
+import { sql, type Transaction } from 'kysely';
+import type { Change } from '../db/change.ts';
+import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.ts';
+import type { JobRecord } from '../db/jobs.ts';
+import { holdWithoutExpiry, lockPlaces, type Place } from '../db/places.ts';
+import type { DB } from '../db/schema.ts';
+import type { StepEnd } from '../db/steps.ts';
+import type { Role } from '../domain/actor.ts';
+import type { Confirmation } from '../domain/confirmation.ts';
+import type { Witness } from '../domain/custody.ts';
+import { DomainError, type Refusal } from '../domain/errors.ts';
+import { cellLabel, parseCell } from '../domain/grid.ts';
+import { mayDo, rolesInWords } from '../domain/permissions.ts';
+import type { PlaceRef } from '../workflows/messages/job.ts';
+import { closeJob } from './closing.ts';
+import type { ClosingResult, SettleResult, StorageActivities } from './contract.ts';
+import { isChosenBySystem } from './order.ts';
+import { markOf, runRefusableStep } from './step.ts';
+import type { StorageDependencies } from './storage.ts';
+
+/** A second person has signed in within so many hours: a shift, not a session somebody forgot. */
+const SHIFT_HOURS = 12;
+
+type ScanActivities = Pick<
+  StorageActivities,
+  'confirmPlaced' | 'confirmAtHandoff' | 'confirmTaken' | 'handOver'
+>;
+
+/** A person's scans. What they read is compared here and goes nowhere else: a refusal does not repeat a barcode. */
+export function createScanActivities({ db }: StorageDependencies): ScanActivities {
+  return {
+    confirmPlaced: (ref, place, scan) =>
+      runRefusableStep<ClosingResult>(
+        db,
+        ref,
+        { params: ['confirmPlaced', place, scan], actor: scan.actor },
+        async (change, job) => {
+          const { sample, witness } = await checkScan(change.tx, job, place, scan);
+          await moveSampleCustody(change, {
+            tenantId: job.actor.tenantId,
+            sample,
+            jobId: job.id,
+            to: { kind: 'position', positionId: place.positionId },
+            witness,
+            type: 'storage.sample.placed',
+            aiOptimized: isChosenBySystem(job),
+          });
+          return closed(change, job, `Stored in ${place.label}.`);
+        },
+        refusedScan,
+      ),
+
+    confirmAtHandoff: (ref, handoff, scan, next) =>
+      runRefusableStep<SettleResult>(
+        db,
+        ref,
+        { params: ['confirmAtHandoff', handoff, scan, next], actor: scan.actor, reason: 'hand_over' },
+        async (change, job) => {
+          const { tenantId } = job.actor;
+          const { sample, witness } = await checkScan(change.tx, job, handoff, scan);
+          await moveSampleCustody(change, {
+            tenantId,
+            sample,
+            jobId: job.id,
+            to: { kind: 'handoff', positionId: handoff.positionId },
+            witness,
+            type: 'storage.sample.at_handoff',
+          });
+          await requireHeld(change.tx, job);
+          await holdWithoutExpiry(change.tx, tenantId, job.id);
+          return { result: { outcome: 'done' }, mark: markOf(next), outcome: 'done', detail: { handoff } };
+        },
+        refusedScan,
+      ),
+
+    confirmTaken: (ref, source, scan) =>
+      runRefusableStep<ClosingResult>(
+        db,
+        ref,
+        { params: ['confirmTaken', source, scan], actor: scan.actor },
+        async (change, job) => {
+          const { sample, witness } = await checkScan(change.tx, job, source, scan);
+          requireStandingIn(sample, source);
+          await moveSampleCustody(change, {
+            tenantId: job.actor.tenantId,
+            sample,
+            jobId: job.id,
+            to: { kind: 'person', userId: scan.actor.userId },
+            witness,
+            type: 'storage.sample.taken',
+          });
+          return closed(change, job, `Taken from ${source.label}.`);
+        },
+        refusedScan,
+      ),
+
+    handOver: (ref, handoff, scan) =>
+      runRefusableStep<ClosingResult>(
+        db,
+        ref,
+        { params: ['handOver', handoff, scan], actor: scan.actor, reason: 'hand_over' },
+        async (change, job) => {
+          const { tenantId } = job.actor;
+          const sample = await sampleOfJob(change.tx, job);
+          requireStandingIn(sample, handoff);
+          requireBarcode(sample, scan.sampleBarcode);
+          await moveSampleCustody(change, {
+            tenantId,
+            sample,
+            jobId: job.id,
+            to: { kind: 'person', userId: scan.actor.userId },
+            witness: 'barcode',
+            type: 'storage.sample.taken',
+          });
+          return closed(change, job, `Taken from the hand-off, ${handoff.label}.`);
+        },
+        refusedScan,
+      ),
+  };
+}
+
+async function closed(change: Change, job: JobRecord, detail: string): Promise<StepEnd<ClosingResult>> {
+  // An operator's answer on the way makes it a deviation, however well it ended.
+  const state = job.result?.deviation === undefined ? 'COMPLETED' : 'COMPLETED_WITH_DEVIATION';
+  const mark = await closeJob(change, job, state, detail);
+  return { result: { outcome: 'closed', state, detail }, mark, outcome: 'done', detail: { detail } };
+}
+
+function refusedScan(refusal: Refusal): StepEnd<{ outcome: 'refused'; refusal: Refusal }> {
+  return { result: { outcome: 'refused', refusal }, mark: {}, outcome: 'refused', detail: { refusal } };
+}
+
+/** Compares a scan with the reservation: tube, container, position. */
+async function checkScan(
+  tx: Transaction<DB>,
+  job: JobRecord,
+  expected: PlaceRef,
+  scan: Confirmation,
+): Promise<{ sample: SampleRecord; witness: Witness }> {
+  const { tenantId } = job.actor;
+  const sample = await sampleOfJob(tx, job);
+  const place = (await lockPlaces(tx, tenantId, [expected.positionId])).get(expected.positionId);
+  if (!place) throw new DomainError('NOT_FOUND', `There is no position ${expected.positionId}.`);
+  requireContainer(place, scan.containerBarcode);
+  requireCell(place, scan.position);
+  if (scan.sampleBarcode !== null) {
+    requireBarcode(sample, scan.sampleBarcode);
+    return { sample, witness: 'barcode' };
+  }
+  await requireSecondPerson(tx, tenantId, scan);
+  return { sample, witness: 'two_persons' };
+}
+
+async function sampleOfJob(tx: Transaction<DB>, job: JobRecord): Promise<SampleRecord> {
+  const sample = await lockSample(tx, job.actor.tenantId, job.sampleId);
+  if (!sample) throw new DomainError('NOT_FOUND', `There is no sample ${job.sampleId}.`);
+  return sample;
+}
+
+function requireBarcode(sample: SampleRecord, scanned: string): void {
+  if (scanned === sample.barcode) return;
+  throw new DomainError(
+    'BARCODE_MISMATCH',
+    `The tube scanned is not sample ${sample.id}: scan the tube of this job.`,
+    { errors: [{ pointer: '/sampleBarcode', detail: 'is not the barcode of the job’s sample' }] },
+  );
+}
+
+/** A container without a barcode is named as people name it, or by its id. */
+function requireContainer(place: Place, scanned: string): void {
+  const names =
+    place.containerBarcode === null ? [place.containerName, place.containerId] : [place.containerBarcode];
+  if (names.includes(scanned)) return;
+  throw new DomainError(
+    'BARCODE_MISMATCH',
+    `The container scanned is not ${place.containerName}, where ${place.label} was reserved: scan that one.`,
+    { errors: [{ pointer: '/containerBarcode', detail: `is not the barcode of ${place.containerName}` }] },
+  );
+}
+
+function requireCell(place: Place, scanned: string): void {
+  const cell = parseCell(scanned, place.grid, place.containerName);
+  if (cell.row === place.row && cell.column === place.column) return;
+  throw new DomainError(
+    'CONFLICT',
+    `The position is ${place.label} of ${place.containerName}, not ${cellLabel(cell, place.grid)}: the tube belongs there.`,
+    { errors: [{ pointer: '/position', detail: `is not ${place.label}` }] },
+  );
+}
+
+/**
+ * The second person is somebody else of this laboratory who may confirm and is at work: with a session of their own that
+ * is open and was begun within the last hours. That they looked at the tube is the first person's word.
+ */
+async function requireSecondPerson(tx: Transaction<DB>, tenantId: string, scan: Confirmation): Promise<void> {
+  const refuse = (detail: string) =>
+    new DomainError('SECOND_PERSON_REQUIRED', detail, {
+      errors: [{ pointer: '/secondPersonId', detail }],
+    });
+  if (scan.secondPersonId === null) {
+    throw refuse('The tube’s label was not read: a second person must confirm which tube it is.');
+  }
+  const { rows } = await sql<{ id: string; role: Role; signed_in: boolean }>`
+    SELECT u.id, u.role, EXISTS (SELECT FROM session s
+      WHERE s.tenant_id = u.tenant_id AND s.user_id = u.id AND s.closed_at IS NULL
+        AND s.opened_at > clock_timestamp() - make_interval(hours => ${sql.lit(SHIFT_HOURS)})) AS signed_in
+    FROM app_user u WHERE u.tenant_id = ${tenantId} AND u.id = ${scan.secondPersonId}
+      AND u.disabled_at IS NULL`.execute(tx);
+  const second = rows[0];
+  if (!second) throw refuse('The second person is nobody who may sign in here.');
+  // Compared as the database spells it: one id has several spellings.
+  if (second.id === scan.actor.userId) {
+    throw refuse('The second person must be somebody else than the first.');
+  }
+  if (!mayDo(second.role, 'job.confirm')) {
+    throw refuse(`The second person must be a ${rolesInWords('job.confirm')}.`);
+  }
+  if (!second.signed_in) {
+    throw refuse(
+      `The second person is not signed in: they must have signed in themselves within the last ${SHIFT_HOURS} hours and not have signed out.`,
+    );
+  }
+}
+
+function requireStandingIn(sample: SampleRecord, place: PlaceRef): void {
+  const { custody } = sample;
+  if (
+    (custody.kind === 'position' || custody.kind === 'handoff') &&
+    custody.positionId === place.positionId
+  ) {
+    return;
+  }
+  throw new DomainError(
+    'SAMPLE_NOT_STORED',
+    `Sample ${sample.id} is not in ${place.label}: its custody is ${custody.kind}.`,
+    { facts: { custody: custody.kind } },
+  );
+}
+
+/** Every place the job's first step reserved must still be its own before it keeps them without expiry. */
+export async function requireHeld(tx: Transaction<DB>, job: JobRecord): Promise<void> {
+  const { rows } = await sql<{ label: string }>`
+    SELECT place ->> 'label' AS label
+    FROM job, LATERAL (VALUES (result -> 'place'), (result -> 'handoff')) AS reserved (place)
+    WHERE tenant_id = ${job.actor.tenantId} AND id = ${job.id} AND place ->> 'positionId' IS NOT NULL
+      AND NOT EXISTS (SELECT FROM position p WHERE p.tenant_id = job.tenant_id
+        AND p.id = (place ->> 'positionId')::uuid AND p.job_id = job.id)`.execute(tx);
+  if (rows[0]) {
+    throw new DomainError(
+      'LEASE_LOST',
+      `Position ${rows[0].label} is no longer reserved by job ${job.id}: start again.`,
+    );
+  }
+}

@@ -1,0 +1,79 @@
+import {
+  type LocalActivityInterfaceFor,
+  type LocalActivityOptions,
+  proxyActivities,
+  proxyLocalActivities,
+} from '@temporalio/workflow';
+import type { MotionActivities, RobotActivities, StorageActivities } from '../activities/contract.ts';
+import { ERRORS } from '../domain/errors.ts';
+
+/** Failures that the same call would meet again: by the code of the domain error they carry. */
+const FINAL_FAILURES = Object.entries(ERRORS)
+  .filter(([, { retryable }]) => !retryable)
+  .map(([code]) => code);
+
+/** Waits between attempts, in ms: doubling from the first to the longest. */
+const FIRST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 10_000;
+
+/** Until the database or the server is back; a refusal is not repeated. */
+const RETRY = {
+  initialInterval: FIRST_WAIT_MS,
+  backoffCoefficient: 2,
+  maximumInterval: LONGEST_WAIT_MS,
+  nonRetryableErrorTypes: FINAL_FAILURES,
+};
+
+const STEP: LocalActivityOptions = {
+  startToCloseTimeout: '2 seconds',
+  localRetryThreshold: '5 seconds',
+  retry: RETRY,
+};
+
+type LocalSteps = StorageActivities & RobotActivities & Pick<MotionActivities, 'submitMotion'>;
+
+/** The steps of a process. */
+export type Steps = LocalActivityInterfaceFor<LocalSteps>;
+
+/**
+ * Steps of a process: one short transaction each, tried until it is written or refused.
+ * @param summary what a person reads in the Temporal Web UI
+ */
+export function steps(summary: string): Steps {
+  return proxyLocalActivities<LocalSteps>({ ...STEP, summary });
+}
+
+/**
+ * The same steps for an undo. The server does not end the retries of a local activity by time, so attempts are counted.
+ * @param undoMs milliseconds of failing after which the step fails, so that a person is asked
+ */
+export function undoSteps(summary: string, undoMs: number): Steps {
+  return proxyLocalActivities<LocalSteps>({
+    ...STEP,
+    summary,
+    retry: { ...RETRY, maximumAttempts: attemptsWithin(undoMs) },
+  });
+}
+
+/** How many attempts the waits between them leave room for. */
+function attemptsWithin(ms: number): number {
+  let attempts = 1;
+  for (let waited = 0, wait = FIRST_WAIT_MS; waited + wait <= ms; attempts += 1) {
+    waited += wait;
+    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+  }
+  return attempts;
+}
+
+/**
+ * Waiting for a motion: reads the journal, and may be repeated at will. It has no end by time: a command that was
+ * accepted is settled by the gateway alone.
+ */
+export function motions(summary: string) {
+  return proxyActivities<Pick<MotionActivities, 'awaitMotion'>>({
+    startToCloseTimeout: '15 minutes',
+    heartbeatTimeout: '10 seconds',
+    retry: RETRY,
+    summary,
+  });
+}

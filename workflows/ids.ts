@@ -1,0 +1,18 @@
+/**
+ * The only maker of workflow ids. They are stored in clear by Temporal: UUIDs, no names, no barcodes.
+ */
+export const workflowIds = {
+  placement: (tenantId: string, jobId: string) => `t-${tenantId}:placement:${jobId}`,
+  retrieval: (tenantId: string, jobId: string) => `t-${tenantId}:retrieval:${jobId}`,
+  move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
+  robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
+  reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
+} as const;
+
+/** Task queues, apart from the workflows that use them. */
+export const CONTROL_QUEUE = 'control';
+/** Served only by the process that owns the robot's wire. */
+export const gatewayQueue = (robotId: string) => `gateway-${robotId}`;
+
+/** Update id of the early answer: constant, so that a repeated call finds the stored one. */
+export const RESERVED_UPDATE_ID = 'reserved';

@@ -1,0 +1,38 @@
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Actor } from '../../domain/actor.ts';
+import type { RobotState, TurnKey, TurnRequest } from '../../domain/turns.ts';
+import type { Answer } from './job.ts';
+
+export const ROBOT = 'robot';
+
+/** Start and continue-as-new input of the entity. `state` null: it begins with what the database knows. */
+export interface RobotInput {
+  readonly tenantId: string;
+  readonly robotId: string;
+  readonly state: RobotState | null;
+  /** history length after which it continues as new, when earlier than the server suggests: for tests */
+  readonly maxHistory?: number;
+}
+
+export type { RobotState, TurnRequest } from '../../domain/turns.ts';
+
+/** Ask for the turn; a repeat for the same job and turn changes nothing, or the priority if its revision is newer. */
+export const requestTurnSignal = defineSignal<[TurnRequest]>('request');
+/** Give the turn back, or withdraw from the queue; a repeat changes nothing. `turn` null: every turn of the job. */
+export const releaseTurnSignal = defineSignal<[TurnKey]>('release');
+/** The robot is frozen until the fault is resolved: no turn is granted. */
+export const faultSignal = defineSignal<[{ faultId: string; cleared: boolean }]>('faultSeen');
+/** Sent by the entity to the process whose turn it is. */
+export const turnGrantedSignal = defineSignal<[{ turn: number; fence: number }]>('turnGranted');
+
+interface By {
+  readonly actor: Actor;
+  /** in the person's own words */
+  readonly reason: string | null;
+}
+export const pauseUpdate = defineUpdate<Answer, [By]>('pause');
+export const resumeUpdate = defineUpdate<Answer, [By]>('resume');
+export const maintenanceUpdate = defineUpdate<Answer, [By]>('maintenance');
+/** A person declares the robot fit after a fault about which nobody is asked any more. */
+export const clearUpdate = defineUpdate<Answer, [By & { readonly faultId: string }]>('clear');
+export const robotViewQuery = defineQuery<RobotState>('robot');

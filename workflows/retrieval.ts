@@ -1,0 +1,116 @@
+import { setHandler } from '@temporalio/workflow';
+import type { Mark } from '../activities/contract.ts';
+import { steps } from './activities.ts';
+import { Deadline } from './deadline.ts';
+import {
+  type Confirmation,
+  confirmUpdate,
+  type HandOver,
+  handOverUpdate,
+  type JobOutcome,
+  type PlaceRef,
+} from './messages/job.ts';
+import type { RetrievalInput } from './messages/retrieval.ts';
+import { Abandoned, type AcceptedReservation, closed, Process } from './process.ts';
+import { running, transfer } from './transfer.ts';
+import { Turn } from './turn.ts';
+
+/** How long a tube may stand in the hand-off before the robot takes it back into the cold. */
+const PICKUP_MS = 10 * 60_000;
+
+const AWAITING_SCAN: Mark = {
+  state: 'AWAITING_PERSON',
+  phase: 'AWAITING_CONFIRMATION',
+  waitingFor: { kind: 'confirm' },
+};
+const AT_HANDOFF: Mark = { state: 'AWAITING_PERSON', phase: 'AT_HANDOFF', waitingFor: { kind: 'hand_over' } };
+
+/**
+ * Fetches one sample out of its position: by hand to the person; by robot to the hand-off, and from there to the person.
+ * A tube nobody collects goes back into its position. The hand-over is the point of no return. Undo: put back, give the
+ * turn back, release.
+ */
+export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome> {
+  const process = new Process(input);
+  const scans = process.inbox<Confirmation>({ early: input.mode === 'hand' });
+  setHandler(confirmUpdate, (scan) => scans.ask(scan), process.fromOwnTenant);
+  const handOvers = process.inbox<HandOver>({ early: false });
+  setHandler(handOverUpdate, (scan) => handOvers.ask(scan), process.fromOwnTenant);
+  let handOverScans = 0;
+  const turn = new Turn(process, input.priority);
+  process.promiseEarlyAnswer();
+
+  return process.run(async () => {
+    process.saga.before('release the reservations', () => process.releaseReservations());
+    const reservation = await steps('Reserve the tube').reserveRetrieval(
+      process.ref('reserve'),
+      input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
+    );
+    if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.answerEarly(reservation);
+    return input.mode === 'hand' ? takeByHand(reservation) : fetchByRobot(reservation);
+  });
+
+  async function takeByHand({ place, leaseExpiresAt }: AcceptedReservation): Promise<JobOutcome> {
+    process.show('AWAITING_PERSON', 'AWAITING_CONFIRMATION');
+    return process.awaitScan(scans, leaseExpiresAt, `scan of the tube from ${place.label}`, async (scan, n) =>
+      closed(
+        await steps('Hand the tube out, if the scan is good').confirmTaken(
+          process.ref(`confirm/${n}`),
+          place,
+          scan,
+        ),
+      ),
+    );
+  }
+
+  async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
+    if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
+    process.show('RUNNING', 'AWAITING_TURN');
+    await turn.take(robotId);
+    process.stopIfCancelled('the tube was picked');
+    const arrival = await transfer(process, turn, {
+      robotId,
+      from: { kind: 'position', place },
+      to: { kind: 'handoff', place: handoff },
+      arrived: AT_HANDOFF,
+    });
+    if (arrival.isDeviation && arrival.at === 'target') {
+      await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
+    }
+    await turn.giveBack();
+    if (arrival.at === 'person') {
+      return process.finish('COMPLETED_WITH_DEVIATION', 'The operator has the tube.');
+    }
+
+    const pickup = new Deadline(
+      input.limits?.pickupMs ?? PICKUP_MS,
+      `Wait until the tube is taken from ${handoff.label}`,
+    );
+    process.show('AWAITING_PERSON', 'AT_HANDOFF');
+    const collected = await handedOver(handoff, () => pickup.hasPassed || process.isCancelRequested);
+    pickup.stop();
+    if (collected !== null) return collected;
+
+    // Until the robot comes for it, the tube may still be taken. A job that was closed meanwhile ends here.
+    await steps('Fetch the tube back').markPhase(process.ref('fetch-back'), AT_HANDOFF);
+    await turn.ask(robotId);
+    const collectedLate = await handedOver(handoff, () => turn.isGranted);
+    if (collectedLate !== null) {
+      await turn.giveBack();
+      return collectedLate;
+    }
+    throw process.isCancelRequested
+      ? new Abandoned('CANCELLED', 'Cancelled before the tube was taken.')
+      : new Abandoned('FAILED', `Nobody took the tube from hand-off ${handoff.label} in time.`);
+  }
+
+  /** The first good scan of the tube at the hand-off, which ends the process; null when the wait ended first. */
+  function handedOver(handoff: PlaceRef, until: () => boolean): Promise<JobOutcome | null> {
+    return process.takeFirst(handOvers, until, async (scan) => {
+      handOverScans += 1;
+      const ref = process.ref(`hand-over/${handOverScans}`);
+      return closed(await steps('Hand the tube over, if the scan is good').handOver(ref, handoff, scan));
+    });
+  }
+}

@@ -1,0 +1,184 @@
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  currentUpdateInfo,
+  getExternalWorkflowHandle,
+  log,
+  setHandler,
+  TemporalFailure,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Actor } from '../domain/actor.ts';
+import type { RobotOrder } from '../domain/robot-order.ts';
+import {
+  clearFault,
+  enqueue,
+  grant,
+  hold,
+  IDLE_ROBOT,
+  nextTurn,
+  settle,
+  standAs,
+  type TurnRequest,
+} from '../domain/turns.ts';
+import { steps } from './activities.ts';
+import type { Answer } from './messages/job.ts';
+import {
+  clearUpdate,
+  faultSignal,
+  maintenanceUpdate,
+  pauseUpdate,
+  type RobotInput,
+  type RobotState,
+  releaseTurnSignal,
+  requestTurnSignal,
+  resumeUpdate,
+  robotViewQuery,
+  turnGrantedSignal,
+} from './messages/robot.ts';
+import { refuseForeign } from './process.ts';
+
+/** One robot: its state, and what is done when that changes. Messages only change the state; `work` acts on it. */
+class RobotEntity {
+  readonly #tenantId: string;
+  readonly #robotId: string;
+  #state: RobotState;
+  /** what came before the entity knew where it stands; null from then on */
+  #early: ((state: RobotState) => RobotState)[] | null;
+  #shown: readonly TurnRequest[] | null = null;
+  /** counts what was heard of the robot's standing, so that an answer that was overtaken is known as such */
+  #heard = 0;
+  /** people's commands go one after the other */
+  #commands: Promise<unknown> = Promise.resolve();
+
+  constructor({ tenantId, robotId, state }: RobotInput) {
+    this.#tenantId = tenantId;
+    this.#robotId = robotId;
+    this.#state = state ?? IDLE_ROBOT;
+    this.#early = state === null ? [] : null;
+  }
+
+  get state(): RobotState {
+    return this.#state;
+  }
+
+  change(to: (state: RobotState) => RobotState): void {
+    if (this.#early === null) this.#state = to(this.#state);
+    else this.#early.push(to);
+  }
+
+  /** A change of the robot's standing. */
+  hear(to: (state: RobotState) => RobotState): void {
+    this.#heard += 1;
+    this.change(to);
+  }
+
+  get hasWork(): boolean {
+    return this.#shown !== this.#state.queue || nextTurn(this.#state) !== null;
+  }
+
+  /**
+   * Begins with what the database knows: an entity that was terminated, or lost with the server, forgets neither that the
+   * robot is held, nor whose turn it is, nor who waits.
+   */
+  async load(): Promise<void> {
+    if (this.#early === null) return;
+    const known = await steps('Read how the robot stands').loadRobot(this.#tenantId, this.#robotId);
+    this.#state = this.#early.reduce((state, change) => change(state), known);
+    this.#early = null;
+    // Whether the job heard of its turn, nobody knows any more; hearing of it twice is no harm.
+    const { current } = this.#state;
+    if (current !== null) await this.#tell(current, current.fence);
+  }
+
+  /** Carries out a person's command, after the ones before it. Its entry in the ledger comes before its effect here. */
+  command(order: RobotOrder): Promise<Answer> {
+    const key = `${workflowInfo().workflowId}/${currentUpdateInfo()?.id}`;
+    const done = this.#commands.then(() => this.#carryOut(key, order));
+    this.#commands = done.catch(() => undefined);
+    return done;
+  }
+
+  async #carryOut(key: string, order: RobotOrder): Promise<Answer> {
+    await condition(() => this.#early === null);
+    const heard = this.#heard;
+    const { answer, standing } = await steps(`Command: ${order.command}`).commandRobot(
+      this.#robotId,
+      key,
+      order,
+    );
+    if (standing !== null) {
+      const overtaken = heard !== this.#heard;
+      // A fault heard of meanwhile stays: the database refuses the turn if need be, and says why.
+      this.hear((state) =>
+        standAs(state, overtaken ? { ...standing, heldFaults: state.heldFaults } : standing),
+      );
+      if (overtaken && order.command === 'clear') this.hear((state) => clearFault(state, order.faultId));
+    }
+    return answer;
+  }
+
+  /** Grants the turn to whoever is next, then shows the queue to those who look at the robot. */
+  async work(): Promise<void> {
+    const request = nextTurn(this.#state);
+    if (request !== null) {
+      const heard = this.#heard;
+      const granted = await steps('Grant the turn').grantTurn(this.#tenantId, this.#robotId, request);
+      if (granted === null) {
+        this.change((state) => settle(state, request));
+      } else if ('standing' in granted) {
+        // The request stays in the queue. What was heard meanwhile is newer: then the database is asked again.
+        if (heard === this.#heard) this.change((state) => standAs(state, granted.standing));
+      } else {
+        this.change((state) => grant(state, request, granted.fence));
+        await this.#tell(request, granted.fence);
+      }
+    }
+    const { queue } = this.#state;
+    if (this.#shown === queue) return;
+    await steps('Show the queue').projectRobot(this.#tenantId, this.#robotId, queue);
+    this.#shown = queue;
+  }
+
+  /** A workflow that is gone cannot be told: its job is reconciled, which gives the turn back. */
+  async #tell({ workflowId, turn }: TurnRequest, fence: number): Promise<void> {
+    try {
+      await getExternalWorkflowHandle(workflowId).signal(turnGrantedSignal, { turn, fence });
+    } catch (error) {
+      if (!(error instanceof TemporalFailure)) throw error;
+      log.warn('the workflow whose turn it is does not run', { workflowId, reason: error.message });
+    }
+  }
+}
+
+/** Entity of one robot: queues requests by priority and grants one turn at a time, through the fence in the database. */
+export async function robot(input: RobotInput): Promise<void> {
+  const entity = new RobotEntity(input);
+  const isLong = () => {
+    const { continueAsNewSuggested, historyLength } = workflowInfo();
+    return continueAsNewSuggested || historyLength > (input.maxHistory ?? Number.POSITIVE_INFINITY);
+  };
+  const fromOwnTenant = {
+    validator: ({ actor }: { readonly actor: Actor }) => refuseForeign(input.tenantId, actor),
+  };
+  setHandler(robotViewQuery, () => entity.state);
+  setHandler(requestTurnSignal, (request) => entity.change((state) => enqueue(state, request)));
+  setHandler(releaseTurnSignal, (key) => entity.change((state) => settle(state, key)));
+  setHandler(faultSignal, ({ faultId, cleared }) =>
+    entity.hear((state) => (cleared ? clearFault(state, faultId) : hold(state, faultId))),
+  );
+  setHandler(pauseUpdate, (by) => entity.command({ ...by, command: 'pause' }), fromOwnTenant);
+  setHandler(maintenanceUpdate, (by) => entity.command({ ...by, command: 'maintenance' }), fromOwnTenant);
+  setHandler(resumeUpdate, (by) => entity.command({ ...by, command: 'resume' }), fromOwnTenant);
+  setHandler(clearUpdate, (by) => entity.command({ ...by, command: 'clear' }), fromOwnTenant);
+
+  await entity.load();
+
+  while (!isLong() || entity.hasWork) {
+    await condition(() => entity.hasWork || isLong());
+    await entity.work();
+  }
+  await condition(allHandlersFinished);
+  await continueAsNew<typeof robot>({ ...input, state: entity.state });
+}

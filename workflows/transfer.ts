@@ -1,0 +1,259 @@
+import type { Mark, MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
+import type { FaultAnswer } from '../domain/fault.ts';
+import type { Phase } from '../domain/job.ts';
+import { classifyPick, classifyPlace, classifyScan, describeSensors } from '../domain/motion.ts';
+import { motions, type Steps, steps } from './activities.ts';
+import { isStepFailure, reasonOf } from './failures.ts';
+import type { PlaceRef } from './messages/job.ts';
+import { Abandoned, type Process } from './process.ts';
+import { UndoStuck } from './saga.ts';
+import type { Turn } from './turn.ts';
+
+/** A robot tries so often to read a label before it gives up. */
+const SCANS = 3;
+
+/** A place a robot reaches. */
+export interface Site {
+  readonly kind: 'position' | 'handoff';
+  readonly place: PlaceRef;
+}
+
+/** One tube's way from site to site by one robot. */
+export interface Route {
+  readonly robotId: string;
+  readonly from: Site;
+  readonly to: Site;
+  /** what the job waits for once the tube stands at `to` */
+  readonly arrived: Mark;
+}
+
+/** How a transfer ended well. `isDeviation`: a person had to say so. */
+export interface Arrival {
+  readonly at: 'target' | 'person';
+  readonly isDeviation: boolean;
+}
+
+export const running = (phase: Phase): Mark => ({ state: 'RUNNING', phase, waitingFor: null });
+const compensating = (phase: Phase): Mark => ({ state: 'COMPENSATING', phase, waitingFor: null });
+
+const seenAt = ({ kind, place }: Site): SeenAt => ({ kind, positionId: place.positionId });
+const labelOf = ({ kind, place }: Site): string =>
+  kind === 'handoff' ? `hand-off ${place.label}` : place.label;
+
+/**
+ * Picks the tube up, reads its barcode and puts it down; custody follows what the sensors saw. What the sensors explain
+ * is undone; what they do not is put to the operator, with the tube, its places and the robot frozen.
+ * @throws Abandoned when the tube goes back
+ */
+export async function transfer(process: Process, turn: Turn, route: Route): Promise<Arrival> {
+  const { robotId, from, to } = route;
+  const carrier: SeenAt = { kind: 'carrier', robotId };
+  const before = process.saga.depth;
+  process.saga.before('put the tube back', (attempt) => putBack(process, turn, route, attempt));
+
+  const picked = await move(process, turn, {
+    robotId,
+    operation: 'pick',
+    step: 'pick/1',
+    site: from,
+    attempt: 1,
+    next: running('PICKING'),
+  });
+  switch (classifyPick(picked)) {
+    case 'not_picked':
+      throw new Abandoned(
+        'FAILED',
+        `The robot did not pick the tube from ${labelOf(from)}: ${picked.detail}.`,
+      );
+    case 'unknown':
+      return askWhere(process, unknownAfter('picking from', from, picked, [seenAt(from), carrier]));
+    case 'picked':
+  }
+  const held = await recordSeen(process, 'custody/carrier', carrier, running('IN_CARRIER'));
+  if (held !== null) return held;
+
+  const read = await readBarcode(process, turn, route);
+  switch (classifyScan(read)) {
+    case 'unknown':
+      return askWhere(process, unknownAfter('reading the tube of', from, read, [seenAt(from), carrier]));
+    case 'unread':
+      throw new Abandoned('FAILED', `The robot could not read the label in ${SCANS} tries.`);
+    case 'mismatch':
+      await process.saga.unwind(before);
+      return askWhere(
+        process,
+        {
+          kind: 'barcode_mismatch',
+          detail: `The tube in ${labelOf(from)} has another barcode than the one expected there. It was put back.`,
+          robotId,
+          candidates: null,
+        },
+        false,
+      );
+    case 'matches':
+  }
+  process.stopIfCancelled(`the tube was placed in ${labelOf(to)}`);
+
+  const placed = await move(process, turn, {
+    robotId,
+    operation: 'place',
+    step: 'place/1',
+    site: to,
+    attempt: 1,
+    next: running('PLACING'),
+  });
+  switch (classifyPlace(placed)) {
+    case 'still_held':
+      throw new Abandoned('FAILED', `The robot did not place the tube in ${labelOf(to)}: ${placed.detail}.`);
+    case 'unknown':
+      return askWhere(process, unknownAfter('placing into', to, placed, [carrier, seenAt(to)]));
+    case 'placed':
+  }
+  const deviation = await recordSeen(process, 'custody/target', seenAt(to), route.arrived);
+  return deviation ?? { at: 'target', isDeviation: false };
+
+  /** Moves custody to where the sensors saw the tube; when the record refuses, the operator decides. */
+  async function recordSeen(of: Process, step: string, seen: SeenAt, next: Mark): Promise<Arrival | null> {
+    try {
+      await steps(`Custody: ${seen.kind}`).moveCustody(of.ref(step), seen, next);
+      of.enter(next.phase);
+      return null;
+    } catch (error) {
+      if (!isStepFailure(error)) throw error;
+      const detail = `The sensors saw the tube (${seen.kind}), but the record refused it: ${reasonOf(error)}`;
+      return askWhere(of, { kind: 'outcome_unknown', detail, robotId, candidates: [seen] });
+    }
+  }
+}
+
+/** Asks the operator where the tube is. @throws Abandoned when it is not where the process wanted it */
+async function askWhere(process: Process, problem: ParkedProblem, canPutBack = true): Promise<Arrival> {
+  const { answer } = await process.ask(problem, canPutBack);
+  if (answer === 'at_target') return { at: 'target', isDeviation: true };
+  if (answer === 'with_me') return { at: 'person', isDeviation: true };
+  const ended = process.isCancelRequested ? 'CANCELLED' : 'FAILED';
+  throw new Abandoned(ended, `${problem.detail} The operator answered: ${say(answer)}.`);
+}
+
+function say(answer: FaultAnswer): string {
+  return answer.replaceAll('_', ' ');
+}
+
+function unknownAfter(
+  doing: string,
+  site: Site,
+  outcome: MotionOutcome,
+  candidates: readonly SeenAt[],
+): ParkedProblem & { robotId: string | null } {
+  return {
+    kind: 'outcome_unknown',
+    detail: `After ${doing} ${labelOf(site)} nobody knows where the tube is: ${outcome.detail} (${describeSensors(outcome)}).`,
+    robotId: candidates.flatMap((seen) => (seen.kind === 'carrier' ? [seen.robotId] : []))[0] ?? null,
+    candidates,
+  };
+}
+
+interface Move {
+  readonly robotId: string;
+  readonly operation: 'pick' | 'place' | 'scan';
+  readonly step: string;
+  readonly site: Site;
+  readonly attempt: number;
+  readonly next: Mark;
+}
+
+/** Orders one motion and waits until it is settled. */
+async function move(
+  process: Process,
+  turn: Turn,
+  order: Move,
+  by: Steps | null = null,
+): Promise<MotionOutcome> {
+  const { robotId, operation, site, attempt, next } = order;
+  const summary = `${operation} ${labelOf(site)}`;
+  const ref = process.ref(order.step);
+  process.enter(next.phase);
+  const { commandId } = await (by ?? steps(`Order: ${summary}`)).submitMotion(ref, {
+    operation,
+    robotId,
+    fence: turn.fence,
+    positionId: site.place.positionId,
+    attempt,
+    next,
+  });
+  return motions(summary).awaitMotion(ref, commandId);
+}
+
+async function readBarcode(process: Process, turn: Turn, { robotId, from }: Route): Promise<MotionOutcome> {
+  for (let n = 1; ; n += 1) {
+    const read = await move(process, turn, {
+      robotId,
+      operation: 'scan',
+      step: `scan/${n}`,
+      site: from,
+      attempt: 1,
+      next: running('VERIFYING'),
+    });
+    if (n === SCANS || classifyScan(read) !== 'unread') return read;
+  }
+}
+
+/** The undo of a transfer: brings the tube back to where it came from, by where it is now. */
+async function putBack(process: Process, turn: Turn, route: Route, attempt: number): Promise<string> {
+  const { robotId, from, to } = route;
+  const step = (name: string) => `put-back/${name}/${attempt}`;
+  const stuck = (detail: string, candidates: readonly SeenAt[] | null) =>
+    new UndoStuck({ kind: 'compensation_stuck', detail, robotId, candidates });
+
+  const where = await process.undoing('Where is the tube now?').custodyOf(process.ref(step('where')));
+  // A tube that reached its position is stored; one in the hand-off, which nobody collected, goes back.
+  const isReturn =
+    to.kind === 'handoff' && where.kind === 'handoff' && where.positionId === to.place.positionId;
+  if (where.kind !== 'carrier' && !isReturn) return 'There was nothing to put back.';
+
+  const mark = isReturn ? running('RETURNING') : compensating('PUTTING_BACK');
+  process.show(mark.state, mark.phase);
+  await turn.takeForUndo(robotId);
+  if (isReturn) {
+    const fetched = await move(
+      process,
+      turn,
+      { robotId, operation: 'pick', step: step('pick'), site: to, attempt, next: mark },
+      process.undoing(`Order: pick ${labelOf(to)}`),
+    );
+    switch (classifyPick(fetched)) {
+      case 'not_picked':
+        throw stuck(`The robot did not fetch the tube from ${labelOf(to)}: ${fetched.detail}.`, null);
+      case 'unknown':
+        throw stuck(unknownAfter('picking from', to, fetched, []).detail, [
+          seenAt(to),
+          { kind: 'carrier', robotId },
+        ]);
+      case 'picked':
+    }
+    await process
+      .undoing('Custody: carrier')
+      .moveCustody(process.ref(step('carrier')), { kind: 'carrier', robotId }, mark);
+  }
+  const placed = await move(
+    process,
+    turn,
+    { robotId, operation: 'place', step: step('place'), site: from, attempt, next: mark },
+    process.undoing(`Order: place ${labelOf(from)}`),
+  );
+  switch (classifyPlace(placed)) {
+    case 'still_held':
+      throw stuck(
+        `The robot holds the tube and could not put it back into ${labelOf(from)}: ${placed.detail}.`,
+        null,
+      );
+    case 'unknown':
+      throw stuck(unknownAfter('putting back into', from, placed, []).detail, [
+        { kind: 'carrier', robotId },
+        seenAt(from),
+      ]);
+    case 'placed':
+  }
+  await process.undoing(`Custody: ${from.kind}`).moveCustody(process.ref(step('source')), seenAt(from), mark);
+  return `The tube was put back into ${labelOf(from)}.`;
+}

@@ -1,0 +1,102 @@
+import { condition, setHandler } from '@temporalio/workflow';
+import { releaseStep } from '../domain/turns.ts';
+import { type Steps, steps } from './activities.ts';
+import { serveExpedite } from './expedite.ts';
+import { turnGrantedSignal } from './messages/robot.ts';
+import { Abandoned, type Process } from './process.ts';
+
+/** The turn of a robot, for one process: asked for, granted with a fence, given back. */
+export class Turn {
+  readonly #process: Process;
+  #priority: number;
+  /** how often the priority has changed: every request that says so has the next number */
+  #revision = 0;
+  /** how many turns were asked for */
+  #number = 0;
+  #isAsked = false;
+  #robotId: string | null = null;
+  /**
+   * Fences by number of turn. A grant may come before the process knows that it asked: when a worker died after the
+   * request went out, the grant stands in the history before the request is made again.
+   */
+  readonly #fences = new Map<number, number>();
+
+  constructor(process: Process, priority: number) {
+    this.#process = process;
+    this.#priority = priority;
+    setHandler(turnGrantedSignal, ({ turn, fence }) => {
+      this.#fences.set(turn, fence);
+    });
+    serveExpedite(process, (changed) => this.#reprioritise(changed));
+  }
+
+  get isGranted(): boolean {
+    return this.#isAsked && this.#fences.has(this.#number);
+  }
+
+  /** The fence of the turn; every motion carries it. */
+  get fence(): number {
+    const fence = this.#isAsked ? this.#fences.get(this.#number) : undefined;
+    if (fence === undefined) throw new Error('a motion was ordered without a turn');
+    return fence;
+  }
+
+  /** Joins the robot's queue; a second call while asked changes nothing. */
+  async ask(robotId: string): Promise<void> {
+    if (this.#isAsked) return;
+    this.#number += 1;
+    this.#robotId = robotId;
+    if (this.#number === 1) {
+      this.#process.saga.before('give the turn back', () =>
+        this.giveBack(this.#process.undoing('Give the robot’s turn back')),
+      );
+    }
+    this.#isAsked = true;
+    await steps('Ask for the robot’s turn').requestTurn(
+      this.#process.ref(`request-turn/${this.#number}`),
+      robotId,
+      this.#priority,
+      this.#number,
+      this.#revision,
+    );
+  }
+
+  /** Takes the place in the queue that the priority gives now; the next turn is asked for with it too. */
+  async #reprioritise(priority: number): Promise<void> {
+    this.#priority = priority;
+    this.#revision += 1;
+    if (!this.#isAsked || this.isGranted || this.#robotId === null) return;
+    await steps(`Take the place of priority ${priority}`).requestTurn(
+      this.#process.ref(`request-turn/${this.#number}/${this.#revision}`),
+      this.#robotId,
+      priority,
+      this.#number,
+      this.#revision,
+    );
+  }
+
+  /** Waits for the turn. @throws Abandoned when somebody asked to cancel meanwhile */
+  async take(robotId: string): Promise<void> {
+    await this.ask(robotId);
+    await condition(() => this.isGranted || this.#process.isCancelRequested);
+    if (!this.isGranted) throw new Abandoned('CANCELLED', 'Cancelled while waiting for the robot.');
+    this.#process.robotId = robotId;
+  }
+
+  /** Waits for the turn, whoever wants to cancel: for moves that are undone. */
+  async takeForUndo(robotId: string): Promise<void> {
+    await this.ask(robotId);
+    await condition(() => this.isGranted);
+    this.#process.robotId = robotId;
+  }
+
+  /** Gives the turn back, or leaves the queue. */
+  async giveBack(by: Steps = steps('Give the robot’s turn back')): Promise<string> {
+    if (!this.#isAsked || this.#robotId === null) return 'There was no turn to give back.';
+    await by.releaseTurn(this.#process.ref(releaseStep(this.#number)), this.#robotId, this.#number);
+    const hadIt = this.isGranted;
+    this.#isAsked = false;
+    this.#process.robotId = null;
+    return hadIt ? 'The robot’s turn was given back.' : 'The job left the robot’s queue.';
+  }
+}
