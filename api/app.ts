@@ -1,0 +1,120 @@
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { bodyLimit } from 'hono/body-limit';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { requestId } from 'hono/request-id';
+import { secureHeaders } from 'hono/secure-headers';
+import { DomainError } from '../domain/errors.ts';
+import { type ApiEnv, type AppDependencies, DEFAULT_LIMITS } from './dependencies.ts';
+import { observe } from './middleware/observe.ts';
+import { serveOpenApi } from './openapi.ts';
+import { answerError, problemResponse } from './problem.ts';
+import { createRouter } from './route.ts';
+import { authRoutes } from './routes/auth.ts';
+import { jobRoutes } from './routes/automation.ts';
+import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
+import { healthRoutes } from './routes/health.ts';
+import { ledgerRoutes } from './routes/ledger.ts';
+import { locationRoutes } from './routes/locations.ts';
+import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
+import { robotRoutes } from './routes/robots.ts';
+import { storageRoutes } from './routes/storage.ts';
+
+/** Why a path of automation is not there. */
+const AUTOMATION_OFF = 'Automation is switched off here (AUTOMATION_ENABLED=false): work by hand.';
+
+/**
+ * The HTTP application. Holds no state of its own and reads no environment: what it needs is handed in, so that tests
+ * call `app.request()` in their own process.
+ */
+export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
+  const limits = { ...DEFAULT_LIMITS, ...dependencies.limits };
+  const app = createRouter();
+  app.onError(answerError);
+  app.notFound((c) =>
+    problemResponse(
+      new DomainError(
+        'NOT_FOUND',
+        `There is nothing at ${c.req.path.slice(0, 200)}; /docs lists what there is.`,
+      ),
+      c,
+    ),
+  );
+
+  app.use('*', requestId());
+  app.use('*', async (c, next) => {
+    c.set('dependencies', dependencies);
+    c.set('limits', limits);
+    await next();
+  });
+  app.use('*', observe(dependencies));
+  // What a page of another origin, or an old browser, could do with a data reply; the rest of the usual set is for pages.
+  const common = {
+    xFrameOptions: 'DENY',
+    referrerPolicy: 'no-referrer',
+    crossOriginOpenerPolicy: false,
+    originAgentCluster: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+  } as const;
+  const forData = secureHeaders({
+    ...common,
+    contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  });
+  const forPage = secureHeaders({ ...common, contentSecurityPolicy: PAGE_POLICY });
+  app.use('*', (c, next) => (c.req.path.startsWith('/docs') ? forPage(c, next) : forData(c, next)));
+  app.use(
+    '*',
+    methodNotAllowed<ApiEnv>({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const response = problemResponse(
+          new DomainError(
+            'METHOD_NOT_ALLOWED',
+            `${c.req.path.slice(0, 200)} takes ${methods.join(', ')}, not ${c.req.method}.`,
+          ),
+          c,
+        );
+        response.headers.set('allow', methods.join(', '));
+        return response;
+      },
+    }),
+  );
+  app.use(
+    '*',
+    bodyLimit({
+      maxSize: limits.bodyBytes,
+      onError: () => {
+        throw new DomainError('BODY_TOO_LARGE', `A body may have at most ${limits.bodyBytes} bytes.`);
+      },
+    }),
+  );
+
+  app.route('/', healthRoutes(dependencies));
+  app.route('/', authRoutes(dependencies, limits));
+  app.route('/', locationRoutes(dependencies));
+  app.route('/', storageRoutes(dependencies));
+  app.route('/', storageProcessRoutes());
+  // Jobs stay with automation off: work by hand is confirmed there.
+  app.route('/', jobRoutes(dependencies));
+  if (dependencies.features.automation) {
+    app.route('/', automationProcessRoutes());
+    app.route('/', robotRoutes(dependencies));
+  } else {
+    for (const path of [
+      '/automation/placement',
+      '/automation/retrieval',
+      '/automation/robots',
+      '/automation/robots/*',
+    ]) {
+      app.all(path, () => {
+        throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);
+      });
+    }
+  }
+  app.route('/', ledgerRoutes(dependencies));
+  serveOpenApi(app);
+  app.route('/', docsRoutes());
+  return app;
+}

@@ -1,0 +1,83 @@
+import type { JobRecord, JobStepRecord } from '../db/jobs.ts';
+import type { Job, JobWithSteps, Started } from '../schemas/automation.ts';
+import { JobResult, OperatorQuestion, StepDetail, WaitingFor } from '../schemas/job-view.ts';
+import { withoutNulls } from './absent.ts';
+import type { ApiEnv } from './dependencies.ts';
+import type { ProcessAnswer } from './processes.ts';
+
+type Links = Pick<ApiEnv['Variables']['dependencies'], 'temporalUiUrl' | 'temporalNamespace'>;
+
+/** Path under which a job is found. */
+export function jobPath(jobId: string): string {
+  return `/automation/jobs/${jobId}`;
+}
+
+/** A job as callers see it: what has no value is left out. */
+export function presentJob(job: JobRecord, links: Links): Job {
+  const { question, faultId } = job;
+  return {
+    id: job.id,
+    kind: job.kind,
+    mode: job.mode,
+    state: job.state,
+    phase: job.phase,
+    sampleId: job.sampleId,
+    ...(job.robotId !== null && { robotId: job.robotId }),
+    priority: job.priority,
+    requestedBy: {
+      userId: job.actor.userId,
+      role: job.actor.role,
+      ...(job.actor.stationId !== null && { stationId: job.actor.stationId }),
+    },
+    createdAt: job.createdAt.toISOString(),
+    ...(job.startedAt && { startedAt: job.startedAt.toISOString() }),
+    updatedAt: job.updatedAt.toISOString(),
+    ...(job.finishedAt && { finishedAt: job.finishedAt.toISOString() }),
+    ...(job.cancelRequestedAt && { cancelRequestedAt: job.cancelRequestedAt.toISOString() }),
+    ...(question &&
+      (faultId === null
+        ? { waitingFor: WaitingFor.parse(withoutNulls(question)) }
+        : { question: OperatorQuestion.parse(withoutNulls({ ...question, faultId })) })),
+    ...(job.result && { result: JobResult.parse(withoutNulls(job.result)) }),
+    links: {
+      self: jobPath(job.id),
+      ...(links.temporalUiUrl !== null && {
+        temporal: `${links.temporalUiUrl}/namespaces/${encodeURIComponent(links.temporalNamespace)}/workflows/${encodeURIComponent(job.workflowId)}`,
+      }),
+    },
+  };
+}
+
+export function presentJobWithSteps(
+  job: JobRecord & { readonly steps: readonly JobStepRecord[] },
+  links: Links,
+): JobWithSteps {
+  return {
+    ...presentJob(job, links),
+    steps: job.steps.map((step) => ({
+      step: step.step,
+      outcome: step.outcome,
+      detail: StepDetail.parse(withoutNulls(step.detail)),
+      at: step.at.toISOString(),
+    })),
+  };
+}
+
+/** The 202 of a process: the job, and the position with its reasons when they are known in time. */
+export function presentStarted(
+  answer: Extract<ProcessAnswer, { outcome: 'accepted' }>,
+  links: Links,
+): Started {
+  const { job, reservation } = answer;
+  const presented = presentJob(job, links);
+  const why = presented.result?.explanation;
+  return {
+    job: presented,
+    ...(reservation && { position: { ...reservation.place } }),
+    ...(reservation && why && { why }),
+    ...(reservation?.handoff && { handoff: { ...reservation.handoff } }),
+    ...(reservation?.leaseExpiresAt && {
+      leaseExpiresAt: new Date(reservation.leaseExpiresAt).toISOString(),
+    }),
+  };
+}

@@ -1,0 +1,100 @@
+import type { Capacity as CapacityRecord } from '../db/capacity.ts';
+import type { LocationTypeRecord } from '../db/location-types.ts';
+import type {
+  LocationMap as LocationMapRecord,
+  LocationNode as LocationNodeRecord,
+  LocationRecord,
+  PositionCount,
+} from '../db/locations.ts';
+import { cellLabel } from '../domain/grid.ts';
+import { ZONES } from '../domain/zone.ts';
+import type { Capacity, Location, LocationMap, LocationNode, LocationType } from '../schemas/storage.ts';
+
+/** A location as the API shows it. */
+export function presentLocation(location: LocationRecord): Location {
+  const { zone, sampleTypes } = location.rules;
+  return {
+    id: location.id,
+    type: location.type,
+    typeName: location.typeName,
+    name: location.name,
+    ...(location.barcode !== null && { barcode: location.barcode }),
+    ...(location.parentId !== null && { parentId: location.parentId }),
+    path: [...location.path],
+    ...(location.zone !== null && { zone: location.zone }),
+    ...(location.sampleTypes && { sampleTypes: [...location.sampleTypes] }),
+    rules: {
+      ...(zone !== null && { zone, range: { ...ZONES[zone] } }),
+      ...(sampleTypes && { sampleTypes: [...sampleTypes] }),
+    },
+    ...(location.grid && { grid: { ...location.grid } }),
+    handoff: location.isHandoff,
+    ...(location.robotAddress && { robotAddress: location.robotAddress }),
+    ...(location.positions && { positions: countsOf(location.positions) }),
+    createdAt: location.createdAt.toISOString(),
+    ...(location.retiredAt && { retiredAt: location.retiredAt.toISOString() }),
+    version: location.version,
+  };
+}
+
+export function presentNode(node: LocationNodeRecord): LocationNode {
+  return { ...presentLocation(node), children: node.children.map(presentNode) };
+}
+
+function countsOf(count: PositionCount): PositionCount {
+  const { total, occupied, reserved, blocked, free } = count;
+  return { total, occupied, reserved, blocked, free };
+}
+
+export function presentCapacity(capacity: CapacityRecord): Capacity {
+  return {
+    locationId: capacity.location.id,
+    ...countsOf(capacity),
+    perZone: capacity.perZone.map(({ zone, ...count }) => ({ ...(zone !== null && { zone }), ...count })),
+    perLevel: [...capacity.perLevel],
+  };
+}
+
+/**
+ * A container's grid with what is in it.
+ * @param withSamples whether the reader may see samples
+ */
+export function presentMap(map: LocationMapRecord, withSamples: boolean): LocationMap {
+  const { grid } = map.location;
+  return {
+    location: presentLocation(map.location),
+    cells: grid
+      ? map.cells.map((cell) => ({
+          positionId: cell.positionId,
+          label: cellLabel(cell, grid),
+          row: cell.row + 1,
+          column: cell.column + 1,
+          state: cell.state,
+          ...(cell.blockedReason !== null && { blockedReason: cell.blockedReason }),
+          ...(cell.jobId !== null && { jobId: cell.jobId }),
+          ...(cell.leaseExpiresAt && { leaseExpiresAt: cell.leaseExpiresAt.toISOString() }),
+          ...(cell.sample &&
+            withSamples && {
+              sample: {
+                id: cell.sample.id,
+                barcode: cell.sample.barcode,
+                type: cell.sample.type,
+                ...(cell.sample.project !== null && { project: cell.sample.project }),
+              },
+            }),
+        }))
+      : [],
+  };
+}
+
+export function presentLocationType(type: LocationTypeRecord): LocationType {
+  return {
+    id: type.id,
+    code: type.code,
+    name: type.name,
+    allowedParents: [...type.allowedParents],
+    ...(type.zone !== null && { zone: type.zone }),
+    ...(type.grid && { grid: { ...type.grid } }),
+    version: type.version,
+  };
+}

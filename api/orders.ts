@@ -1,0 +1,117 @@
+import type { Context } from 'hono';
+import { v7 as uuidv7 } from 'uuid';
+import { resolvePosition, resolveReference } from '../db/references.ts';
+import type { Confirmation } from '../domain/confirmation.ts';
+import { DomainError } from '../domain/errors.ts';
+import type { Target } from '../domain/order.ts';
+import type { Zone } from '../domain/zone.ts';
+import type { ScanRequest, TargetChoice } from '../schemas/automation.ts';
+import type { ApiEnv } from './dependencies.ts';
+import type { ProcessRequest } from './processes.ts';
+
+interface Common {
+  readonly mode: 'hand' | 'robot';
+  readonly priority: number;
+}
+
+interface PositionChoice {
+  readonly location: string;
+  readonly position: string;
+}
+
+interface PlacementFields {
+  readonly target?: TargetChoice | undefined;
+  readonly handoff?: PositionChoice | undefined;
+  readonly confirmation?: ScanRequest | undefined;
+}
+
+interface NewSampleFields {
+  readonly barcode: string;
+  readonly type: string;
+  readonly project?: string | undefined;
+  readonly zone: Zone;
+}
+
+/** Turns what callers write into what processes are asked: references become ids, a scan gets its actor. */
+export function orderMaker(c: Context<ApiEnv>, common: Common) {
+  const { actor, dependencies } = c.var;
+  const { db } = dependencies;
+  if (common.mode === 'robot' && !dependencies.features.automation) {
+    throw new DomainError(
+      'FEATURE_OFF',
+      'Automation is switched off here (AUTOMATION_ENABLED=false): use mode "hand".',
+    );
+  }
+  const sample = (reference: string) => resolveReference(db, actor.tenantId, 'sample', reference);
+  const position = (choice: PositionChoice) =>
+    resolvePosition(db, actor.tenantId, choice.location, choice.position);
+
+  async function target(choice: TargetChoice | undefined): Promise<Target> {
+    if (choice === undefined) return { kind: 'chosen', withinId: null };
+    if ('location' in choice) return { kind: 'named', positionId: await position(choice) };
+    return {
+      kind: 'chosen',
+      withinId: await resolveReference(db, actor.tenantId, 'location', choice.within),
+    };
+  }
+
+  async function placement(
+    sampleId: string,
+    newSample: NewSampleFields | null,
+    fields: PlacementFields,
+  ): Promise<ProcessRequest> {
+    return {
+      kind: 'placement',
+      ...common,
+      sampleId,
+      order: {
+        kind: 'placement',
+        newSample: newSample && {
+          barcode: newSample.barcode,
+          type: newSample.type,
+          project: newSample.project ?? null,
+          zone: newSample.zone,
+        },
+        target: await target(fields.target),
+        handoffPositionId: fields.handoff ? await position(fields.handoff) : null,
+      },
+      confirmation: fields.confirmation ? confirmationOf(c, fields.confirmation) : null,
+    };
+  }
+
+  return {
+    placementOfNew: (newSample: NewSampleFields, fields: PlacementFields) =>
+      placement(uuidv7(), newSample, fields),
+    placementOf: async (reference: string, fields: PlacementFields) =>
+      placement(await sample(reference), null, fields),
+    async move(reference: string, choice: TargetChoice | undefined): Promise<ProcessRequest> {
+      return {
+        kind: 'move',
+        ...common,
+        sampleId: await sample(reference),
+        order: { kind: 'move', target: await target(choice) },
+        confirmation: null,
+      };
+    },
+    async retrieval(reference: string, handoff: PositionChoice | undefined): Promise<ProcessRequest> {
+      return {
+        kind: 'retrieval',
+        ...common,
+        sampleId: await sample(reference),
+        order: { kind: 'retrieval', handoffPositionId: handoff ? await position(handoff) : null },
+        confirmation: null,
+      };
+    },
+  };
+}
+
+/** A scan as the process takes it: who scanned comes from the token. */
+export function confirmationOf(c: Context<ApiEnv>, scan: ScanRequest): Confirmation {
+  return {
+    actor: c.var.actor,
+    sampleBarcode: scan.sampleBarcode,
+    containerBarcode: scan.containerBarcode,
+    position: scan.position,
+    secondPersonId: scan.secondPersonId ?? null,
+  };
+}

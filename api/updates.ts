@@ -1,0 +1,150 @@
+import {
+  WithStartWorkflowOperation,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+} from '@temporalio/client';
+import type { UpdateDefinition } from '@temporalio/common';
+import type { Context } from 'hono';
+import { type JobRecord, jobById } from '../db/jobs.ts';
+import { DomainError } from '../domain/errors.ts';
+import { isFinal } from '../domain/job.ts';
+import type { Answer } from '../workflows/messages/job.ts';
+import { ROBOT } from '../workflows/messages/robot.ts';
+import { robotStartOptions } from '../workflows/messages/start.ts';
+import type { ApiEnv } from './dependencies.ts';
+import { refusalOf } from './processes.ts';
+import { isServiceFailure } from './workflow-service.ts';
+
+/**
+ * Names a message to a workflow: one sent again with its Idempotency-Key is the same message. Without a key every
+ * request is a message of its own, since a scan that was refused may be right a minute later.
+ */
+function updateIdOf(c: Context<ApiEnv>, name: string): string {
+  const { idempotency, actor } = c.var;
+  if (!idempotency) return `${name}/${crypto.randomUUID()}`;
+  // A refusal is not stored under its key, and not the answer to another body that comes with the same key.
+  const { keyHash, bodyHash } = idempotency;
+  return `${name}/${actor.userId}/${keyHash.toString('base64url')}/${bodyHash.toString('base64url')}`;
+}
+
+/** @throws DomainError NOT_FOUND */
+export async function requireJob(c: Context<ApiEnv>, id: string) {
+  const { actor, dependencies } = c.var;
+  const job = await jobById(dependencies.db, actor.tenantId, id);
+  if (!job) throw new DomainError('NOT_FOUND', `There is no job ${id}.`);
+  return job;
+}
+
+/**
+ * Tells a job's workflow something and waits for its answer.
+ * @throws DomainError with the workflow's refusal; JOB_FINISHED; NOT_WAITING when no workflow runs for the job at this
+ *   moment; WORKFLOWS_UNAVAILABLE when no answer came in time
+ */
+export async function tellJob<A>(
+  c: Context<ApiEnv>,
+  jobId: string,
+  message: UpdateDefinition<Answer, [A]>,
+  content: A,
+): Promise<void> {
+  const job = await requireJob(c, jobId);
+  refuseFinished(job);
+  const { temporal } = c.var.dependencies;
+  try {
+    const answer = await temporal.withDeadline(Date.now() + c.var.limits.answerMs, () =>
+      temporal.workflow
+        .getHandle(job.workflowId)
+        .executeUpdate(message, { args: [content], updateId: updateIdOf(c, message.name) }),
+    );
+    requireAccepted(answer);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError || isEndOfWorkflow(error)) {
+      refuseFinished(await requireJob(c, jobId));
+      throw nobodyAnswers(jobId, error);
+    }
+    // The end of the job may have taken the message with it.
+    if (isServiceFailure(error)) refuseFinished(await requireJob(c, jobId));
+    throw translate(error);
+  }
+}
+
+/** @throws DomainError JOB_FINISHED */
+export function refuseFinished(job: JobRecord): void {
+  if (!isFinal(job.state)) return;
+  throw new DomainError('JOB_FINISHED', `Job ${job.id} is over: it ended as ${job.state}.`, {
+    facts: { state: job.state },
+  });
+}
+
+/** The refusal where a live job has no workflow at this moment. */
+export function nobodyAnswers(jobId: string, cause: unknown): DomainError {
+  return new DomainError(
+    'NOT_WAITING',
+    `No workflow answers for job ${jobId} at this moment; it will be taken up again, and ask an operator if need be.`,
+    { cause },
+  );
+}
+
+/** The workflow ended before it could answer. */
+function isEndOfWorkflow(error: unknown): boolean {
+  return error instanceof WorkflowUpdateFailedError && !carriesRefusal(error);
+}
+
+function carriesRefusal(error: WorkflowUpdateFailedError): boolean {
+  try {
+    refusalOf(error);
+    return true;
+  } catch {
+    return false; // refusalOf throws what it does not know
+  }
+}
+
+function requireAccepted(answer: Answer): void {
+  if (answer.outcome === 'accepted') return;
+  const { code, detail, errors, facts } = answer.refusal;
+  throw new DomainError(code, detail, { ...(errors && { errors }), ...(facts && { facts }) });
+}
+
+/** What the workflow service failed with, in the words of the API; anything else as it is. */
+export function translate(error: unknown): unknown {
+  if (error instanceof WorkflowUpdateFailedError && carriesRefusal(error)) {
+    const { code, detail } = refusalOf(error);
+    return new DomainError(code, detail, { cause: error });
+  }
+  if (isServiceFailure(error)) {
+    return new DomainError(
+      'WORKFLOWS_UNAVAILABLE',
+      'The workflow service did not answer in time; whether it took this is shown by the job or robot.',
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+/**
+ * Tells a robot's entity something, starting it when nobody has asked it for anything yet.
+ * @throws DomainError with its refusal, WORKFLOWS_UNAVAILABLE
+ */
+export async function tellRobot<A>(
+  c: Context<ApiEnv>,
+  robotId: string,
+  message: UpdateDefinition<Answer, [A]>,
+  content: A,
+): Promise<void> {
+  const { actor, dependencies } = c.var;
+  const startWorkflowOperation = new WithStartWorkflowOperation(
+    ROBOT,
+    robotStartOptions(actor.tenantId, robotId),
+  );
+  try {
+    const answer = await dependencies.temporal.withDeadline(Date.now() + c.var.limits.answerMs, () =>
+      dependencies.temporal.workflow.executeUpdateWithStart(message, {
+        args: [content],
+        updateId: updateIdOf(c, message.name),
+        startWorkflowOperation,
+      }),
+    );
+    requireAccepted(answer);
+  } catch (error) {
+    throw translate(error);
+  }
+}
