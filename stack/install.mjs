@@ -1,0 +1,46 @@
+// Plain JavaScript without dependencies: it runs before they are there.
+import { spawnSync } from 'node:child_process';
+import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Ends the process with a sentence when this Node is too old for the project. */
+export function requireNode() {
+  const { engines } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+  const wanted = engines.node.replace('>=', '').split('.').map(Number);
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > wanted[0] || (major === wanted[0] && minor >= wanted[1])) return;
+  console.error(
+    `This needs Node ${engines.node}; this is ${process.versions.node}. Install a newer one from nodejs.org.`,
+  );
+  process.exit(1);
+}
+
+/**
+ * Installs what the lockfile names, unless that was done since it last changed.
+ * @param {(line: string) => void} say
+ */
+export function ensureDependencies(say) {
+  const installed = `${root}node_modules/.package-lock.json`;
+  const lockfile = `${root}package-lock.json`;
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockfile).mtimeMs) return;
+  // npm ci empties the folder it finds, also through a link: somebody else's then.
+  if (lstatSync(`${root}node_modules`, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    console.error(
+      'node_modules is a link to a folder that is older than package-lock.json. Remove the link, or run npm ci where it points to. Nothing was started.',
+    );
+    process.exit(1);
+  }
+  const why = existsSync(installed) ? 'the lockfile has changed' : 'none are here yet';
+  say(`installing with npm ci (${why}; a minute or two)`);
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  const npm = process.env.npm_execpath;
+  const run = npm?.endsWith('.js')
+    ? spawnSync(process.execPath, [npm, ...args], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+    : spawnSync('npm', args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  if (run.status !== 0) {
+    console.error(`npm ci did not work${run.error ? `: ${run.error.message}` : ''}. Nothing was started.`);
+    process.exit(1);
+  }
+}

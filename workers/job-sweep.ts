@@ -1,0 +1,190 @@
+import {
+  type Client,
+  WorkflowExecutionAlreadyStartedError,
+  type WorkflowExecutionStatusName,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import type { Database } from '../db/connection.ts';
+import { isJobLive, type JobRecord, quietJobs, unstartedJobs } from '../db/jobs.ts';
+import { freeLapsedLeases } from '../db/places.ts';
+import { inTenant } from '../db/tenancy.ts';
+import { CONTROL_QUEUE, workflowIds } from '../workflows/ids.ts';
+import { RECONCILE_JOB, type ReconcileInput } from '../workflows/messages/reconcile.ts';
+import { jobStart, jobStartOptions } from '../workflows/messages/start.ts';
+import type { JobLooks } from './job-looks.ts';
+
+/** Where the sweep says what it passed over. */
+export interface SweepLog {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+}
+
+export interface SweepDependencies {
+  readonly db: Database;
+  readonly client: Client;
+  readonly log: SweepLog;
+  /** which jobs need no look now; one for all tenants, kept from round to round */
+  readonly looks: JobLooks;
+  /** age from which a job that nothing has started is started here, in ms */
+  readonly unstartedMs: number;
+  /** time without a write after which a job's workflow is looked for, in ms */
+  readonly quietMs: number;
+  /** how long a call to Temporal may take, in ms; 2 s when left out */
+  readonly callMs?: number;
+}
+
+/** What one look at a tenant's jobs did. */
+export interface SweepReport {
+  readonly started: number;
+  readonly reconciled: number;
+  readonly freed: number;
+  /** jobs that could not be looked at, each told in the log */
+  readonly failed: number;
+}
+
+/** Jobs looked at, at a time. */
+const AT_ONCE = 8;
+const CALL_MS = 2_000;
+
+/** Sweeps one tenant after the other; one that fails does not keep the next from its turn. */
+export async function sweepTenants(
+  deps: SweepDependencies,
+  tenantIds: readonly string[],
+  ending?: AbortSignal,
+): Promise<void> {
+  for (const tenant of tenantIds) {
+    if (ending?.aborted) return;
+    try {
+      const report = await sweepTenant(deps, tenant);
+      if (report.started + report.reconciled + report.freed > 0)
+        deps.log.info({ tenant, ...report }, 'swept');
+    } catch (error) {
+      deps.log.warn(
+        { err: error, tenant },
+        'a tenant could not be swept: the next round looks again, the tenants after it do not wait for that',
+      );
+    }
+  }
+  deps.looks.forgetPast();
+}
+
+/**
+ * Looks after what no workflow looks after: starts jobs that were written and never started, hands jobs whose workflow is
+ * gone to reconcileJob, frees lapsed leases of jobs that are over. Repeating it, or running it twice at a time, is safe.
+ * A job that cannot be looked at, because Temporal is away or for a reason of its own, is counted and left as it is:
+ * nothing is concluded from silence.
+ * @throws what the database throws when it is away
+ */
+export async function sweepTenant(deps: SweepDependencies, tenantId: string): Promise<SweepReport> {
+  const counts = { started: 0, reconciled: 0, settled: 0, failed: 0 };
+  const look = async (jobs: readonly JobRecord[], at: (job: JobRecord) => Promise<Look>) => {
+    const due = jobs.filter((job) => deps.looks.isDue(job));
+    await each(due, async (job) => {
+      counts[await lookAt(deps, job, at)] += 1;
+    });
+  };
+  await look(await unstartedJobs(deps.db, tenantId, deps.unstartedMs), (job) => startAgain(deps, job));
+  for (let afterId: string | null = null; ; ) {
+    const jobs: JobRecord[] = await quietJobs(deps.db, tenantId, deps.quietMs, afterId);
+    await look(jobs, async (job) => ((await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled'));
+    const last = jobs.at(-1);
+    if (!last) break;
+    afterId = last.id;
+  }
+  const freed = await inTenant(deps.db, tenantId, (tx) => freeLapsedLeases(tx, tenantId));
+  const { started, reconciled, failed } = counts;
+  return { started, reconciled, freed, failed };
+}
+
+/** What came of looking at one job; settled: there was nothing to do. */
+type Look = 'started' | 'reconciled' | 'settled';
+
+async function lookAt(
+  deps: SweepDependencies,
+  job: JobRecord,
+  at: (job: JobRecord) => Promise<Look>,
+): Promise<Look | 'failed'> {
+  const { callMs = CALL_MS } = deps;
+  try {
+    const look = await deps.client.withDeadline(Date.now() + callMs, () => at(job));
+    deps.looks.note(job, 'seen');
+    return look;
+  } catch (error) {
+    deps.looks.note(job, 'unseen');
+    deps.log.warn(
+      { err: error, tenant: job.actor.tenantId, job: job.id },
+      'a job could not be looked at: it stays as it is and is looked at again, the jobs after it do not wait for that',
+    );
+    return 'failed';
+  }
+}
+
+/** The same start as the API's: a workflow that is just starting is joined. */
+async function startAgain(deps: SweepDependencies, job: JobRecord): Promise<Look> {
+  try {
+    await deps.client.workflow.start(jobStart(job).workflowName, jobStartOptions(job));
+    return 'started';
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    // It ran and closed without its first step.
+    return (await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled';
+  }
+}
+
+async function reconcileIfAbandoned(deps: SweepDependencies, job: JobRecord): Promise<boolean> {
+  const cause = causeOf(await statusOf(deps.client, job.workflowId));
+  if (cause === null) return false;
+  const { tenantId } = job.actor;
+  // The job's last step commits before its workflow closes: one that is still open now has lost its workflow.
+  if (!(await isJobLive(deps.db, tenantId, job.id, job.workflowId))) return false;
+  const input: ReconcileInput = { jobId: job.id, actor: job.actor, cause };
+  await deps.client.workflow.start(RECONCILE_JOB, {
+    workflowId: workflowIds.reconcile(tenantId, job.id),
+    args: [input],
+    taskQueue: CONTROL_QUEUE,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    workflowTaskTimeout: '2 seconds',
+    staticSummary: `takes over job ${job.id}: ${cause}`,
+  });
+  return true;
+}
+
+/** How a workflow stands, by its latest run. @throws what the client throws when Temporal is away */
+export async function statusOf(
+  client: Client,
+  workflowId: string,
+): Promise<WorkflowExecutionStatusName | 'NOT_FOUND'> {
+  try {
+    return (await client.workflow.getHandle(workflowId).describe()).status.name;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return 'NOT_FOUND';
+    throw error;
+  }
+}
+
+/** Why a job needs somebody else to answer for it; null while its workflow runs, or nobody can tell. */
+function causeOf(status: WorkflowExecutionStatusName | 'NOT_FOUND'): ReconcileInput['cause'] | null {
+  switch (status) {
+    case 'NOT_FOUND':
+      return 'workflow_gone';
+    case 'TERMINATED':
+    case 'CANCELLED':
+    case 'TIMED_OUT':
+      return 'workflow_terminated';
+    case 'FAILED':
+    case 'COMPLETED':
+      return 'workflow_failed';
+    default:
+      return null;
+  }
+}
+
+/** Runs `work` over the items with at most AT_ONCE under way: a slow one holds up its own place alone. */
+async function each<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = items.values();
+  const worker = async () => {
+    for (const item of left) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, items.length) }, worker));
+}

@@ -1,0 +1,144 @@
+import type { Database } from '../db/connection.ts';
+import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
+import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
+import {
+  type GatewayLog,
+  type GatewayTiming,
+  type MotionJournal,
+  RobotGateway,
+} from '../devices/robot-gateway.ts';
+import { openStoreRobot } from '../devices/store-robot.ts';
+import type { ControllerView } from '../domain/controller.ts';
+
+/** How often new, moved and retired robots are looked for. */
+const LOOK_EVERY_MS = 1_500;
+
+export interface FleetParts {
+  readonly db: Database;
+  /** name of this process in the database, for people */
+  readonly instance: string;
+  log(fields: Record<string, unknown>): GatewayLog;
+  readonly wireTimeoutMs: number;
+  readonly timing: Partial<GatewayTiming>;
+  /** called when a robot begins to be served; the result is called when that ends */
+  onServed(robotId: string, observe: () => Promise<ControllerView>): () => void;
+}
+
+interface Served {
+  readonly robot: EnrolledRobot;
+  readonly gateway: RobotGateway;
+  readonly ended: Promise<void>;
+}
+
+/**
+ * One gateway for each robot in service, of all tenants. A robot whose epoch another process took is not taken back:
+ * two processes would take it from each other for ever.
+ */
+export class RobotFleet {
+  readonly #parts: FleetParts;
+  readonly #log: GatewayLog;
+  readonly #served = new Map<string, Served>();
+  readonly #lost = new Set<string>();
+  #stopping = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: FleetParts) {
+    this.#parts = parts;
+    this.#log = parts.log({});
+  }
+
+  /** Serves what is enrolled now, and from then on what is enrolled later. Returns how many robots there are. */
+  async start(): Promise<number> {
+    await this.#look();
+    this.#schedule();
+    return this.#served.size;
+  }
+
+  /** Tells one robot's gateway, or all of them, that the journal may hold something new. */
+  ring(robotId?: string): void {
+    if (robotId === undefined) for (const { gateway } of this.#served.values()) gateway.ring();
+    else this.#served.get(robotId)?.gateway.ring();
+  }
+
+  /** Takes no further commands; waits for motions under way, but not longer than `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+    const served = [...this.#served.values()];
+    for (const { gateway } of served) gateway.stop();
+    const grace = setTimeout(() => {
+      for (const { gateway } of served) gateway.abandon();
+    }, graceMs);
+    await Promise.all(served.map(({ ended }) => ended));
+    clearTimeout(grace);
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      this.#look()
+        .catch((error: unknown) => this.#log.warn({ err: error }, 'cannot look for robots'))
+        .finally(() => {
+          if (!this.#stopping) this.#schedule();
+        });
+    }, LOOK_EVERY_MS);
+  }
+
+  async #look(): Promise<void> {
+    const enrolled = new Map((await enrolledRobots(this.#parts.db)).map((robot) => [robot.robotId, robot]));
+    if (this.#stopping) return;
+    for (const [robotId, { robot, gateway }] of this.#served) {
+      const now = enrolled.get(robotId);
+      const isSame = now?.host === robot.host && now.port === robot.port && now.unitId === robot.unitId;
+      if (!isSame) gateway.stop(); // it is served again, at its new address, once this loop has ended
+    }
+    for (const robot of enrolled.values()) {
+      if (!this.#served.has(robot.robotId) && !this.#lost.has(robot.robotId)) this.#serve(robot);
+    }
+  }
+
+  #serve(robot: EnrolledRobot): void {
+    const { db, instance, timing, wireTimeoutMs } = this.#parts;
+    const log = this.#parts.log({ tenant: robot.tenantId, robot: robot.robotId });
+    const wire = openStoreRobot({ ...robot, timeoutMs: wireTimeoutMs });
+    const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
+    const onEnded = this.#parts.onServed(robot.robotId, () => gateway.observe());
+    const ended = gateway
+      .run()
+      .then((end) => {
+        if (end !== 'epoch_lost') return;
+        this.#lost.add(robot.robotId);
+        log.warn({}, 'another gateway owns this robot now; it is left to that one');
+      })
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'the loop of this robot broke; it will be served again'),
+      )
+      .finally(() => {
+        this.#served.delete(robot.robotId);
+        onEnded();
+      });
+    this.#served.set(robot.robotId, { robot, gateway, ended });
+  }
+}
+
+/** The journal of one robot, in the database. */
+export function journalOf(
+  db: Database,
+  robot: { readonly tenantId: string; readonly robotId: string },
+  instance: string,
+): MotionJournal {
+  const { tenantId, robotId } = robot;
+  return {
+    takeEpoch: () => takeEpoch(db, tenantId, robotId, instance),
+    async live() {
+      const motion = await liveMotion(db, tenantId, robotId);
+      if (!motion) return null;
+      return { ...motion, state: motion.state === 'SENT' ? 'SENT' : 'ACCEPTED' };
+    },
+    markSent: (number, epoch, latchedBefore) =>
+      markSent(db, { tenantId, robotId, number, epoch }, latchedBefore),
+    settle: (number, epoch, state, reading) =>
+      settleMotion(db, { tenantId, robotId, number, epoch }, state, reading),
+    report: (epoch, view) => reportContact(db, { tenantId, robotId, epoch }, view),
+    raiseNumber: (epoch, latchedNumber) => raiseNumber(db, { tenantId, robotId, epoch }, latchedNumber),
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * The sweep: goes through the tenants every few seconds and looks after jobs, and queues of robots, that no workflow looks
+ * after; once an hour it forgets idempotency keys and refresh tokens whose time is over.
+ *
+ *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
+ *         [--look-ms 60000]
+ *
+ * Prints `ready sweep`. A look that fails, because PostgreSQL or Temporal are away or for the job's own sake, is made again
+ * in a later round and keeps nothing else waiting. Ends with 0 on SIGTERM, SIGINT or the loss of its parent's channel.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { assertApplicationRole, openDatabase } from '../db/connection.ts';
+import { forgetExpired } from '../db/expiry.ts';
+import { loadEnvironment } from '../schemas/environment.ts';
+import { onEnd, openTemporalClient } from './connection.ts';
+import { JobLooks } from './job-looks.ts';
+import { sweepTenants } from './job-sweep.ts';
+import { sweepRobotsOf } from './robot-sweep.ts';
+
+const { values } = parseArgs({
+  options: {
+    'every-ms': { type: 'string', default: '5000' },
+    'unstarted-ms': { type: 'string', default: '5000' },
+    'quiet-ms': { type: 'string', default: '10000' },
+    'look-ms': { type: 'string', default: '60000' },
+  },
+});
+
+function milliseconds(name: keyof typeof values): number {
+  const value = Number(values[name]);
+  if (!(value >= 1)) throw new Error(`--${name} is a number of milliseconds from 1, not ${values[name]}`);
+  return value;
+}
+
+const everyMs = milliseconds('every-ms');
+const timing = { unstartedMs: milliseconds('unstarted-ms'), quietMs: milliseconds('quiet-ms') };
+const looks = new JobLooks(milliseconds('look-ms'));
+const environment = loadEnvironment(process.env, ['databaseUrl', 'temporalAddress']);
+const log = pino({ name: 'sweep', level: environment.logLevel });
+const db = openDatabase(environment.databaseUrl, { max: 4 });
+await assertApplicationRole(db);
+const client = openTemporalClient(environment);
+
+/** Keys and tokens expire after days: an hour more or less does not matter. */
+const FORGET_EVERY_MS = 3_600_000;
+let forgotAt = 0;
+
+const ending = new AbortController();
+onEnd(() => ending.abort());
+console.log('ready sweep');
+while (!ending.signal.aborted) {
+  await sweepAll();
+  await sleep(everyMs, undefined, { signal: ending.signal }).catch(() => undefined); // woken to end
+}
+await Promise.all([client.connection.close(), db.close()]);
+process.exit(0);
+
+async function sweepAll(): Promise<void> {
+  const forgetNow = Date.now() - forgotAt >= FORGET_EVERY_MS;
+  try {
+    const tenants = await db.kysely.selectFrom('tenant').select('id').orderBy('id').execute();
+    const ids = tenants.map(({ id }) => id);
+    await sweepTenants({ db, client, log, looks, ...timing }, ids, ending.signal);
+    await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
+    if (forgetNow) for (const id of ids) await forget(id);
+  } catch (error) {
+    log.warn({ err: error }, 'the tenants could not be listed: the next round lists them again');
+    return;
+  }
+  if (forgetNow) forgotAt = Date.now();
+}
+
+async function forget(tenant: string): Promise<void> {
+  try {
+    await forgetExpired(db, tenant);
+  } catch (error) {
+    log.warn(
+      { err: error, tenant },
+      'expired keys were kept: they harm nobody, and the next hour forgets them',
+    );
+  }
+}
