@@ -1,0 +1,214 @@
+import { sql } from 'kysely';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Change, withChange } from '../../db/change.ts';
+import { inTenant, read } from '../../db/tenancy.ts';
+import type { Aggregate } from '../../domain/events.ts';
+import { openLaboratory, type TestLaboratory } from '../setup/tenant.ts';
+
+/** For each ledgered table: whose record its rows belong to, what a copy needs of its own, and how a row may be changed. */
+interface Case {
+  readonly aggregate: Aggregate;
+  /** column with the id of the record */
+  readonly idColumn: string;
+  /** columns of a copied row that must differ, as JSON */
+  readonly copy: Readonly<Record<string, unknown>>;
+  readonly change: string;
+}
+
+const NEW_ID = '01900000-0000-7000-8000-00000000c0de';
+const CASES: Readonly<Record<string, Case>> = {
+  app_user: {
+    aggregate: 'user',
+    idColumn: 'id',
+    copy: { id: NEW_ID, email: 'copy@example.org' },
+    change: `role = 'guest'`,
+  },
+  station: {
+    aggregate: 'station',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'Copy' },
+    change: `name = 'Changed'`,
+  },
+  session: { aggregate: 'session', idColumn: 'id', copy: { id: NEW_ID }, change: 'opened_at = now()' },
+  location_type: {
+    aggregate: 'location_type',
+    idColumn: 'id',
+    copy: { id: NEW_ID, code: 'copy' },
+    change: `name = 'Changed'`,
+  },
+  location: {
+    aggregate: 'location',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'Copy' },
+    change: `name = 'Changed'`,
+  },
+  location_ancestor: {
+    aggregate: 'location',
+    idColumn: 'descendant_id',
+    copy: { depth: 7, ancestor_id: '01900000-0000-7000-8000-000000000002' },
+    change: 'depth = 8',
+  },
+  barcode: {
+    aggregate: 'sample',
+    idColumn: 'owner_id',
+    copy: { code: 'COPY' },
+    change: 'retired_at = now()',
+  },
+  robot: { aggregate: 'robot', idColumn: 'id', copy: { id: NEW_ID, name: 'Copy' }, change: 'port = 503' },
+  sample: {
+    aggregate: 'sample',
+    idColumn: 'id',
+    copy: { id: NEW_ID, barcode: 'TUBE-2' },
+    change: `project = 'Changed'`,
+  },
+  position: {
+    aggregate: 'location',
+    idColumn: 'container_id',
+    copy: { id: NEW_ID, grid_row: 5, ordinal: 6 },
+    change: `state = 'blocked', blocked_reason = 'dirty'`,
+  },
+  alarm: { aggregate: 'alarm', idColumn: 'id', copy: { id: NEW_ID }, change: `message = 'Changed'` },
+};
+
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION] = Array.from(
+  { length: 8 },
+  (_, i) => `01900000-0000-7000-8000-00000000000${i + 1}`,
+);
+
+let laboratory: TestLaboratory;
+
+/** Runs statements in one change, with a record of each named aggregate. */
+function change(
+  records: readonly (readonly [Aggregate, string, number])[],
+  ...statements: string[]
+): Promise<void> {
+  const { owner, administrator: actor } = laboratory;
+  return withChange(owner, { actor, reason: 'correction' }, async ({ tx, record }: Change) => {
+    for (const statement of statements) await sql.raw(statement).execute(tx);
+    for (const [aggregate, aggregateId, version] of records) {
+      record({
+        aggregate,
+        aggregateId,
+        version,
+        type: 'storage.location.changed',
+        from: null,
+        to: null,
+        before: null,
+        after: null,
+        data: {},
+      });
+    }
+  });
+}
+
+beforeAll(async () => {
+  laboratory = await openLaboratory();
+  const { tenantId: t, administrator } = laboratory;
+  await change(
+    [
+      ['location', SITE ?? '', 1],
+      ['location', BOX ?? '', 1],
+      ['sample', SAMPLE ?? '', 1],
+      ['robot', ROBOT ?? '', 1],
+      ['alarm', ALARM ?? '', 1],
+      ['station', STATION ?? '', 1],
+      ['session', SESSION ?? '', 1],
+    ],
+    `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
+       ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
+       ('${t}', '${BOX}', (SELECT code FROM location_type LIMIT 1), '${SITE}', 'Box')`,
+    `INSERT INTO location_ancestor VALUES ('${t}', '${SITE}', '${SITE}', 0), ('${t}', '${BOX}', '${BOX}', 0)`,
+    `INSERT INTO position (tenant_id, id, container_id, grid_row, grid_column, ordinal)
+     VALUES ('${t}', '${POSITION}', '${BOX}', 0, 0, 1)`,
+    `INSERT INTO barcode VALUES ('${t}', 'TUBE-1', 'sample', '${SAMPLE}'), ('${t}', 'TUBE-2', 'sample', '${SAMPLE}')`,
+    `INSERT INTO sample (tenant_id, id, barcode, type, zone, custody, holder_id, custody_since, witness)
+     VALUES ('${t}', '${SAMPLE}', 'TUBE-1', 'blood', '-80', 'person', '${administrator.userId}', now(), 'barcode')`,
+    `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port)
+     VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
+    `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
+    `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
+    `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
+  );
+});
+afterAll(() => laboratory.close());
+
+describe('a commit is refused when a ledgered row changed without its entry', () => {
+  it('for every table that has the trigger: none is missing here', async () => {
+    const { rows } = await laboratory.owner.pool.query<{ name: string }>(
+      `SELECT DISTINCT c.relname AS name FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
+       WHERE g.tgname LIKE 'ledgered%' ORDER BY 1`,
+    );
+    expect(rows.map((row) => row.name)).toEqual([...Object.keys(CASES), 'tenant'].sort());
+  });
+
+  for (const [table, { aggregate, idColumn, copy, change: set }] of Object.entries(CASES)) {
+    const first = `(SELECT ctid FROM ${table} ORDER BY ${idColumn} LIMIT 1)`;
+    const insert = `INSERT INTO ${table} SELECT (jsonb_populate_record(r, '${JSON.stringify(copy)}')).*
+                    FROM ${table} r WHERE r.ctid = ${first}`;
+    const isCopy = Object.entries(copy)
+      .map(([column, value]) => `${column} = '${value}'`)
+      .join(' AND ');
+
+    it(`${table}: entered, changed, deleted`, async () => {
+      const refused = /without a ledger entry|has no ledger entry/;
+      await expect(change([], insert)).rejects.toThrow(refused);
+      await expect(change([], `UPDATE ${table} SET ${set} WHERE ctid = ${first}`)).rejects.toThrow(refused);
+      // An entry of another record of the same kind does not help.
+      await expect(change([[aggregate, '01900000-0000-7000-8000-00000000ffff', 1]], insert)).rejects.toThrow(
+        refused,
+      );
+
+      const [row] = await read(
+        laboratory.owner,
+        laboratory.tenantId,
+        sql<{
+          id: string;
+        }>`SELECT ${sql.raw(idColumn)} AS id FROM ${sql.raw(table)} ORDER BY 1 LIMIT 1`.compile(
+          laboratory.owner.kysely,
+        ),
+      );
+      const id = copy[idColumn] ?? row?.id;
+      const version = 10 * (Object.keys(CASES).indexOf(table) + 1);
+      await change([[aggregate, String(id), version]], insert);
+      await expect(change([], `DELETE FROM ${table} WHERE ${isCopy}`)).rejects.toThrow(refused);
+      await change([[aggregate, String(id), version + 1]], `DELETE FROM ${table} WHERE ${isCopy}`);
+    });
+  }
+
+  it('tenant: changed without its entry', async () => {
+    await expect(change([], `UPDATE tenant SET name = 'Another'`)).rejects.toThrow(/has no ledger entry/);
+  });
+
+  it('position: a tube that goes in or out is an entry of the tube', async () => {
+    await expect(
+      change(
+        [],
+        `UPDATE position SET state = 'occupied', sample_id = '${SAMPLE}' WHERE id = '${POSITION}'`,
+        `UPDATE sample SET custody = 'position', holder_id = NULL, position_id = '${POSITION}' WHERE id = '${SAMPLE}'`,
+      ),
+    ).rejects.toThrow(/has no ledger entry|without a ledger entry for sample/);
+  });
+});
+
+describe('bookkeeping needs no entry', () => {
+  it('a reservation: the job of a sample and the lease of a position', async () => {
+    const { app, tenantId, administrator } = laboratory;
+    await inTenant(app, tenantId, async (tx) => {
+      await sql
+        .raw(`INSERT INTO job (tenant_id, id, kind, mode, workflow_id, sample_id, actor_id, actor_role, input)
+        VALUES ('${tenantId}', '${NEW_ID}', 'placement', 'hand', 'w', '${SAMPLE}', '${administrator.userId}', 'guest', '{}')`)
+        .execute(tx);
+      await sql.raw(`UPDATE sample SET job_id = '${NEW_ID}' WHERE id = '${SAMPLE}'`).execute(tx);
+      await sql
+        .raw(
+          `UPDATE position SET state = 'reserved', job_id = '${NEW_ID}', lease_expires_at = now() WHERE id = '${POSITION}'`,
+        )
+        .execute(tx);
+    });
+    // But nothing else of the sample changes along with it.
+    const along = inTenant(app, tenantId, (tx) =>
+      sql.raw(`UPDATE sample SET job_id = NULL, project = 'along' WHERE id = '${SAMPLE}'`).execute(tx),
+    );
+    await expect(along).rejects.toThrow(/has no ledger entry/);
+  });
+});

@@ -1,0 +1,208 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { RobotWire } from '../../devices/robot-gateway.ts';
+import { openStoreRobot } from '../../devices/store-robot.ts';
+import { FakeWire } from '../setup/fake-wire.ts';
+import { RobotCell } from '../setup/robot-cell.ts';
+
+/** A robot cell with its wire: the same behaviour is asked of the fake and of the simulator on Modbus TCP. */
+interface Cell {
+  readonly wire: RobotWire;
+  putTube(slot: number, barcode: string): Promise<unknown>;
+  setMode(mode: 'auto' | 'manual' | 'estop'): Promise<unknown>;
+  motions(): Promise<number[]>;
+  close(): Promise<unknown>;
+}
+
+const at = (slot: number) => ({ cassette: 1, level: 1, slot });
+
+const CELLS: Record<string, () => Promise<Cell>> = {
+  'the fake': async () => {
+    const wire = new FakeWire();
+    return {
+      wire,
+      putTube: async (slot, barcode) => wire.tubes.set(`1/1/${slot}`, barcode),
+      setMode: async (mode) => {
+        wire.mode = mode;
+      },
+      motions: async () => wire.log,
+      close: async () => wire.close(),
+    };
+  },
+  'the simulator on Modbus TCP': async () => {
+    const cell = await RobotCell.open(['--speed', '0']);
+    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1 });
+    return {
+      wire,
+      putTube: (slot, barcode) => cell.putTube(1, 1, slot, barcode),
+      setMode: (mode) => cell.setMode(mode),
+      motions: async () => (await cell.log()).map(({ number }) => number),
+      close: () => {
+        wire.close();
+        return cell.close();
+      },
+    };
+  },
+};
+
+describe.each(Object.entries(CELLS))('the wire to %s', (_, open) => {
+  let cell: Cell;
+  afterEach(() => cell.close());
+
+  const perform = async (number: number, operation: 'pick' | 'place' | 'scan', slot: number) => {
+    await cell.wire.arm({ number, operation, ...at(slot) });
+    return cell.wire.trigger();
+  };
+
+  it('moves a tube: picked, read, placed', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.wire.arm({ number: 70_000, operation: 'pick', ...at(1) });
+    expect(await cell.wire.observe()).toEqual({
+      mode: 'auto',
+      latchedNumber: 0,
+      busy: false,
+      done: false,
+      errorCode: 0,
+      carrier: false,
+      source: true,
+      target: false,
+      barcode: '',
+    });
+    expect(await cell.wire.trigger()).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({
+      latchedNumber: 70_000,
+      busy: false,
+      done: true,
+      carrier: true,
+      source: false,
+    });
+    expect(await perform(70_001, 'scan', 1)).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({
+      done: true,
+      errorCode: 0,
+      barcode: 'AB-1',
+      source: false,
+    });
+    expect(await perform(70_002, 'place', 2)).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({
+      done: true,
+      carrier: false,
+      target: true,
+      source: false,
+    });
+    expect(await cell.motions()).toEqual([70_000, 70_001, 70_002]);
+  });
+
+  it('takes a number once, and none below it', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    expect(await perform(5, 'pick', 1)).toBe('taken');
+    expect(await perform(5, 'place', 2)).toBe('refused');
+    expect(await perform(4, 'place', 2)).toBe('refused');
+    expect(await cell.wire.observe()).toMatchObject({
+      latchedNumber: 5,
+      done: true,
+      errorCode: 0,
+      carrier: true,
+    });
+    expect(await cell.motions()).toEqual([5]);
+  });
+
+  it('starts nothing after it was disarmed, and keeps looking at the address', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.wire.arm({ number: 5, operation: 'pick', ...at(1) });
+    await cell.wire.disarm({ operation: 'pick', ...at(1) });
+    expect(await cell.wire.trigger()).toBe('refused');
+    expect(await cell.wire.observe()).toMatchObject({ latchedNumber: 0, source: true, carrier: false });
+    expect(await cell.motions()).toEqual([]);
+  });
+
+  it.each([
+    ['pick', 2, 2],
+    ['place', 1, 4],
+    ['scan', 1, 4],
+  ] as const)('says why a %s cannot be done', async (operation, slot, errorCode) => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    expect(await perform(1, operation, slot)).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({ latchedNumber: 1, done: false, errorCode });
+  });
+
+  it('does not place where a tube stands, nor pick with a full carrier', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.putTube(2, 'AB-2');
+    expect(await perform(1, 'pick', 1)).toBe('taken');
+    expect(await perform(2, 'place', 2)).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({ errorCode: 3, carrier: true, target: true });
+    expect(await perform(3, 'pick', 2)).toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({ errorCode: 4, carrier: true, source: true });
+  });
+
+  it('does not move in another mode than auto', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.setMode('estop');
+    expect(await perform(1, 'pick', 1)).not.toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({ mode: 'estop', latchedNumber: 0, carrier: false });
+    expect(await cell.motions()).toEqual([]);
+  });
+
+  it('goes on after its connection was ended', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.wire.observe();
+    cell.wire.close();
+    expect(await perform(1, 'pick', 1)).toBe('taken');
+  });
+});
+
+describe('the wire to a store robot on Modbus TCP', () => {
+  it('does not trigger on another connection than it armed on', async () => {
+    const cell = await RobotCell.open(['--speed', '0']);
+    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1, timeoutMs: 300 });
+    try {
+      await cell.putTube(1, 1, 1, 'AB-1');
+      await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+      wire.close();
+      await wire.observe();
+      expect(await wire.trigger()).toBe('refused');
+      expect(await wire.trigger()).toBe('refused');
+      expect((await cell.world()).triggers).toEqual({ taken: 0, refused: 0 });
+    } finally {
+      wire.close();
+      await cell.close();
+    }
+  });
+
+  it('says that it does not know when no reply comes, and takes no late reply for another', async () => {
+    const cell = await RobotCell.open(['--speed', '0']);
+    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1, timeoutMs: 200 });
+    try {
+      await cell.putTube(1, 1, 1, 'AB-1');
+      await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+      await cell.fault({ kind: 'late_reply', to: 'trigger', ms: 500 });
+      expect(await wire.trigger()).toBe('unknown');
+      expect(await wire.observe()).toMatchObject({ latchedNumber: 1, done: true });
+      await cell.fault({ kind: 'cut_at_trigger', when: 'before' });
+      await wire.arm({ number: 2, operation: 'place', ...at(2) });
+      expect(await wire.trigger()).toBe('unknown');
+      expect(await wire.observe()).toMatchObject({ latchedNumber: 1, carrier: true });
+    } finally {
+      wire.close();
+      await cell.close();
+    }
+  });
+
+  it('does not hear another unit, and says so within its timeout', async () => {
+    const cell = await RobotCell.open(['--speed', '0']);
+    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 9, timeoutMs: 100 });
+    try {
+      await expect(wire.observe()).rejects.toMatchObject({ kind: 'lost' });
+    } finally {
+      wire.close();
+      await cell.close();
+    }
+  });
+});

@@ -1,0 +1,262 @@
+import { type AddressInfo, createServer } from 'node:net';
+import { Client, Connection } from '@temporalio/client';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { JobLooks } from '../../workers/job-looks.ts';
+import { type SweepDependencies, sweepTenant, sweepTenants } from '../../workers/job-sweep.ts';
+import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
+import { RECONCILE_JOB } from '../../workflows/messages/reconcile.ts';
+import { jobStart, jobStartOptions } from '../../workflows/messages/start.ts';
+import { AWAIT_SCAN, type Job, ProcessLab } from '../setup/process-lab.ts';
+import { createTestNamespace, temporalServer } from '../setup/temporal.ts';
+
+const LONG_AGO = '1 hour';
+
+let lab: ProcessLab;
+let connection: Connection;
+let deps: SweepDependencies;
+const warnings: object[] = [];
+const heard = { info() {}, warn: (facts: object) => warnings.push(facts) };
+/** Jobs whose time is always over. */
+const EVERY_TIME = new JobLooks(0);
+beforeAll(async () => {
+  lab = await ProcessLab.open();
+  connection = await Connection.connect(temporalServer());
+  const client = new Client({ connection, namespace: await createTestNamespace() });
+  deps = { db: lab.store.db, client, log: heard, looks: EVERY_TIME, unstartedMs: 5_000, quietMs: 10_000 };
+});
+afterAll(async () => {
+  await lab.close();
+  await connection.close();
+});
+// Jobs of an earlier test are not looked at again.
+beforeEach(() =>
+  lab.rows(sql`UPDATE job SET created_at = now(), updated_at = now() WHERE finished_at IS NULL`),
+);
+
+const age = (job: Job) =>
+  lab.rows(sql`UPDATE job SET created_at = now() - ${LONG_AGO}::interval, updated_at = now() - ${LONG_AGO}::interval
+    WHERE id = ${job.id}`);
+const sweep = () => sweepTenant(deps, lab.store.tenantId);
+const status = async (workflowId: string) =>
+  (await deps.client.workflow.getHandle(workflowId).describe()).status.name;
+
+/** Starts the workflow of a job as the API does; no worker is there to run it. */
+async function start(job: Job) {
+  const row = await job.row();
+  return deps.client.workflow.start(jobStart(row).workflowName, jobStartOptions(row));
+}
+
+describe('a job that nothing has started', () => {
+  test('is started as the API starts it, once, when it is old enough', async () => {
+    const job = await lab.placement(lab.newTube());
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+    await age(job);
+    expect(await sweep()).toEqual({ started: 1, reconciled: 0, freed: 0, failed: 0 });
+    const described = await deps.client.workflow.getHandle(job.workflowId).describe();
+    expect(described).toMatchObject({ type: 'placeSample', taskQueue: CONTROL_QUEUE });
+    expect(described.typedSearchAttributes.getAll()).toHaveLength(4);
+    const { runId } = described;
+    await sweep();
+    expect((await deps.client.workflow.getHandle(job.workflowId).describe()).runId).toBe(runId);
+  });
+
+  test('whose workflow closed before its first step is handed over', async () => {
+    const job = await lab.placement(lab.newTube());
+    await (await start(job)).terminate('test');
+    await age(job);
+    expect(await sweep()).toMatchObject({ reconciled: 1 });
+    expect(await status(workflowIds.reconcile(lab.store.tenantId, job.id))).toBe('RUNNING');
+  });
+});
+
+describe('a job under way', () => {
+  test('whose workflow runs is left alone', async () => {
+    const job = await lab.placement(lab.newTube());
+    await start(job);
+    await job.reserved();
+    await age(job);
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+  });
+
+  test.each(['terminated', 'never there'])('whose workflow is %s is handed over, once', async (how) => {
+    const job = await lab.placement(lab.newTube());
+    if (how === 'terminated') await (await start(job)).terminate('somebody did it');
+    await job.reserved();
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+    await age(job);
+    expect(await sweep()).toMatchObject({ reconciled: 1 });
+    const id = workflowIds.reconcile(lab.store.tenantId, job.id);
+    const described = await deps.client.workflow.getHandle(id).describe();
+    expect(described).toMatchObject({ type: RECONCILE_JOB, status: { name: 'RUNNING' } });
+    await sweep();
+    expect((await deps.client.workflow.getHandle(id).describe()).runId).toBe(described.runId);
+    await lab.storage.adoptJob({ ...job.ref(), workflowId: id });
+    await age(job);
+    expect(await sweep()).toMatchObject({ reconciled: 0 });
+  });
+
+  test('that closes while it is looked at is not handed over', async () => {
+    const job = await lab.placement(lab.newTube());
+    await job.reserved();
+    await age(job);
+    const { client } = deps;
+    const slow: SweepDependencies = {
+      ...deps,
+      client: Object.assign(Object.create(client), {
+        workflow: {
+          getHandle: (id: string) => ({
+            async describe() {
+              await lab.storage.finishJob(job.ref(), 'CANCELLED', '');
+              return client.workflow.getHandle(id).describe();
+            },
+          }),
+        },
+      }),
+    };
+    expect(await sweepTenant(slow, lab.store.tenantId)).toMatchObject({ reconciled: 0 });
+  });
+
+  test('is not judged while Temporal does not answer', async () => {
+    const job = await lab.placement(lab.newTube());
+    await job.reserved();
+    await age(job);
+    const away = Connection.lazy({ address: '127.0.0.1:1', connectTimeout: 200 });
+    const absent = { ...deps, client: new Client({ connection: away }), callMs: 500 };
+    expect(await sweepTenant(absent, lab.store.tenantId)).toMatchObject({ reconciled: 0, failed: 1 });
+    const nowhere = { ...deps, client: new Client({ connection, namespace: 'no-such-namespace' }) };
+    expect(await sweepTenant(nowhere, lab.store.tenantId)).toMatchObject({ reconciled: 0, failed: 1 });
+    expect(await job.row()).toMatchObject({ state: 'AWAITING_PERSON' });
+    await away.close();
+  });
+});
+
+test('lapsed leases of jobs that are over are freed; those of live jobs and those without an end stay', async () => {
+  const [over, live, doubtful] = [
+    await lab.placement(lab.newTube()),
+    await lab.placement(lab.newTube()),
+    await lab.placement(lab.newTube()),
+  ];
+  const places = new Map<Job, string>();
+  for (const job of [over, live, doubtful])
+    places.set(job, (await job.reserved(AWAIT_SCAN)).place.positionId);
+  for (const job of [over, live]) await lab.lapse(job.id);
+  await lab.rows(sql`UPDATE position SET lease_expires_at = NULL WHERE job_id = ${doubtful.id}`);
+  // As if they had ended without letting go.
+  await lab.rows(
+    sql`UPDATE job SET state = 'FAILED', finished_at = now() WHERE id IN (${over.id}, ${doubtful.id})`,
+  );
+  expect(await sweep()).toMatchObject({ freed: 1 });
+  expect(await lab.position(String(places.get(over)))).toMatchObject({ state: 'free', job_id: null });
+  expect(await lab.position(String(places.get(live)))).toMatchObject({ state: 'reserved', job_id: live.id });
+  expect(await lab.position(String(places.get(doubtful)))).toMatchObject({ state: 'reserved' });
+});
+
+test('one tenant’s sweep does not touch another’s jobs', async () => {
+  const job = await lab.placement(lab.newTube());
+  await age(job);
+  const stranger = await lab.store.lab.addTenant();
+  expect(await sweepTenant(deps, stranger.tenantId)).toEqual({
+    started: 0,
+    reconciled: 0,
+    freed: 0,
+    failed: 0,
+  });
+  expect((await job.row()).startedAt).toBeNull();
+});
+
+describe('a job that always fails', () => {
+  /** A client to whom Temporal answers for every workflow but one. */
+  function failingFor(job: Job): { client: Client; asked: string[] } {
+    const { client } = deps;
+    const asked: string[] = [];
+    const workflow = Object.assign(Object.create(client.workflow), {
+      getHandle(id: string) {
+        asked.push(id);
+        if (id === job.workflowId) throw new Error('this one never answers');
+        return client.workflow.getHandle(id);
+      },
+    });
+    return { client: Object.assign(Object.create(client), { workflow }), asked };
+  }
+
+  test('stops neither the other jobs of its tenant nor the tenants after it', async () => {
+    const [bad, good] = [await lab.placement(lab.newTube()), await lab.placement(lab.newTube())];
+    for (const job of [bad, good]) {
+      await job.reserved();
+      await age(job);
+    }
+    const { client } = failingFor(bad);
+    warnings.length = 0;
+    expect(await sweepTenant({ ...deps, client }, lab.store.tenantId)).toMatchObject({
+      reconciled: 1,
+      failed: 1,
+    });
+    expect(warnings).toMatchObject([{ tenant: lab.store.tenantId, job: bad.id }]);
+    expect(await bad.row()).toMatchObject({ state: 'AWAITING_PERSON' });
+
+    // The tenant before it cannot even be asked for its jobs.
+    const unstarted = await lab.placement(lab.newTube());
+    await age(unstarted);
+    warnings.length = 0;
+    const broken = 'not a tenant';
+    await sweepTenants({ ...deps, client }, [broken, lab.store.tenantId]);
+    expect(warnings[0]).toMatchObject({ tenant: broken });
+    expect(await status(unstarted.workflowId)).toBe('RUNNING');
+  });
+
+  test('takes no more of a round than its deadline', async () => {
+    const job = await lab.placement(lab.newTube());
+    await job.reserved();
+    await age(job);
+    const silent = createServer(() => {}); // accepts, and never says anything
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    const mute = Connection.lazy({ address: `127.0.0.1:${port}`, connectTimeout: 60_000 });
+    const began = performance.now();
+    const report = await sweepTenant(
+      { ...deps, client: new Client({ connection: mute }), callMs: 300 },
+      lab.store.tenantId,
+    );
+    expect(report).toMatchObject({ reconciled: 0, failed: 1 });
+    expect(performance.now() - began).toBeLessThan(10_000);
+    await mute.close();
+    silent.close();
+  });
+});
+
+describe('a job that waits quietly', () => {
+  test('is looked at once in a while, and at once when its row was written', async () => {
+    const job = await lab.placement(lab.newTube());
+    await start(job);
+    await job.reserved();
+    await age(job);
+    let clock = 0;
+    const looks = new JobLooks(60_000, () => clock);
+    let asked = 0;
+    const { client } = deps;
+    const workflow = Object.assign(Object.create(client.workflow), {
+      getHandle(id: string) {
+        if (id === job.workflowId) asked += 1;
+        return client.workflow.getHandle(id);
+      },
+    });
+    const counting = { ...deps, looks, client: Object.assign(Object.create(client), { workflow }) };
+    const round = async () => {
+      await sweepTenants(counting, [lab.store.tenantId]);
+      return asked;
+    };
+    expect(await round()).toBe(1);
+    clock += 59_000;
+    expect(await round()).toBe(1);
+    clock += 1_000;
+    expect(await round()).toBe(2);
+    await lab.rows(sql`UPDATE job SET updated_at = now() - interval '30 minutes' WHERE id = ${job.id}`);
+    expect(await round()).toBe(3);
+    expect(looks.size).toBeGreaterThan(0);
+    await lab.storage.finishJob(job.ref(), 'CANCELLED', '');
+    clock += 60_000;
+    await round();
+    expect(looks.size).toBe(0);
+  });
+});

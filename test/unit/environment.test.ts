@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { ENVIRONMENT_NAMES, loadEnvironment } from '../../schemas/environment.ts';
+
+const enough = {
+  STORAGE_DATABASE_URL: 'postgresql://tracseq_app:secret@127.0.0.1:5432/tracseq',
+  TEMPORAL_ADDRESS: '127.0.0.1:7233',
+  MQTT_BROKER_URL: 'mqtt://127.0.0.1:1883',
+};
+
+describe('the environment', () => {
+  it('takes presets for everything that has one', () => {
+    const environment = loadEnvironment(enough);
+    expect(environment).toMatchObject({
+      storageHost: '127.0.0.1',
+      storagePort: 8082,
+      temporalNamespace: 'default',
+      iotEnabled: true,
+      redisUrl: null,
+      relayDatabaseUrl: null,
+    });
+  });
+
+  it('counts an empty variable as not set', () => {
+    expect(loadEnvironment({ ...enough, STORAGE_PORT: '', REDIS_URL: ' ' })).toMatchObject({
+      storagePort: 8082,
+      redisUrl: null,
+    });
+  });
+
+  it('reads switches in the usual spellings', () => {
+    const environment = loadEnvironment({
+      ...enough,
+      IOT_ENABLED: 'false',
+      MOBILE_ENABLED: '0',
+      ANALYTICS_ENABLED: 'TRUE',
+    });
+    expect(environment).toMatchObject({ iotEnabled: false, mobileEnabled: false, analyticsEnabled: true });
+  });
+
+  it('refuses to run without the ledger', () => {
+    expect(() => loadEnvironment({ ...enough, BLOCKCHAIN_ENABLED: 'false' })).toThrow(
+      /BLOCKCHAIN_ENABLED.*every change is recorded in the ledger/,
+    );
+    expect(() => loadEnvironment({ ...enough, BLOCKCHAIN_ENABLED: 'true' })).not.toThrow();
+  });
+
+  it('reports every mistake at once', () => {
+    const wrong = {
+      STORAGE_PORT: '80820',
+      STORAGE_DATABASE_URL: 'mysql://root:hunter2@db/tracseq',
+      TEMPORAL_ADDRESS: 'http://temporal:7233',
+      IOT_ENABLED: 'perhaps',
+      SENSOR_POLLING_INTERVAL: '0',
+      BLOCKCHAIN_ENABLED: 'no',
+    };
+    let message = '';
+    try {
+      loadEnvironment(wrong);
+    } catch (error) {
+      message = String(error);
+    }
+    for (const name of [...Object.keys(wrong), 'MQTT_BROKER_URL']) expect(message).toContain(name);
+    expect(message).toContain('"80820"');
+    expect(message).toContain('host:port');
+    expect(message, 'a password stays out of messages').not.toContain('hunter2');
+  });
+
+  it('asks a process only for what it needs', () => {
+    expect(() => loadEnvironment({}, [])).not.toThrow();
+    expect(() => loadEnvironment({}, ['relayDatabaseUrl'])).toThrow('STORAGE_RELAY_DATABASE_URL is not set');
+    const url: string = loadEnvironment({ STORAGE_RELAY_DATABASE_URL: enough.STORAGE_DATABASE_URL }, [
+      'relayDatabaseUrl',
+    ]).relayDatabaseUrl;
+    expect(url).toBe(enough.STORAGE_DATABASE_URL);
+  });
+
+  it('is described whole in .env.example', () => {
+    const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+    const named = [...example.matchAll(/^# ?([A-Z_]+)=/gm)].map((match) => match[1]);
+    expect(named.toSorted()).toEqual([...ENVIRONMENT_NAMES].toSorted());
+  });
+
+  it('takes the examples of .env.example', () => {
+    const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+    const values = [...example.matchAll(/^# ?([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+    expect(() => loadEnvironment(Object.fromEntries(values))).not.toThrow();
+  });
+});

@@ -1,0 +1,16 @@
+import type { Branches } from './branch.ts';
+import { moves } from './move.ts';
+import { placementByHand, placementByRobot } from './placement.ts';
+import { reconciliations } from './reconcile.ts';
+import { retrievals } from './retrieval.ts';
+import { robots } from './robot.ts';
+
+/** Every branch of every workflow: `npm run histories` records each under its name. */
+export const BRANCHES: Branches = {
+  ...placementByHand,
+  ...placementByRobot,
+  ...retrievals,
+  ...moves,
+  ...reconciliations,
+  ...robots,
+};

@@ -1,0 +1,174 @@
+import { expect } from 'vitest';
+import { until } from '../../../stack/processes.ts';
+import { workflowIds } from '../../../workflows/ids.ts';
+import {
+  clearUpdate,
+  faultSignal,
+  maintenanceUpdate,
+  pauseUpdate,
+  ROBOT,
+  type RobotInput,
+  releaseTurnSignal,
+  requestTurnSignal,
+  resumeUpdate,
+  robotViewQuery,
+} from '../../../workflows/messages/robot.ts';
+import type { Floor, JobSetup, RunningJob } from '../floor.ts';
+import type { FakeRobot } from '../laboratory.ts';
+import { type Branches, ends } from './branch.ts';
+
+async function entityOf(floor: Floor, robot: FakeRobot, input: Partial<RobotInput> = {}) {
+  const { tenantId } = floor.lab.actor;
+  return floor.client.workflow.start<(input: RobotInput) => Promise<void>>(ROBOT, {
+    workflowId: workflowIds.robot(tenantId, robot.id),
+    taskQueue: floor.taskQueue,
+    workflowTaskTimeout: '2 seconds',
+    args: [{ tenantId, robotId: robot.id, state: null, ...input }],
+  });
+}
+
+const byRobot: JobSetup = { kind: 'placement', mode: 'robot', isScanned: true };
+
+export const robots: Branches = {
+  'robot--priority-order-after-a-pause': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await expect(entity.executeUpdate(pauseUpdate, { args: [by] })).resolves.toEqual({ outcome: 'accepted' });
+    const jobs: (RunningJob & { readonly priority: number })[] = [];
+    for (const priority of [10, 30, 20]) {
+      const job = await floor.start({ ...byRobot, robot, priority });
+      await floor.queues(robot.id, job.job.id);
+      jobs.push({ ...job, priority });
+    }
+    expect(robot.turnJobId).toBeNull();
+    await entity.executeUpdate(resumeUpdate, { args: [by] });
+    for (const job of jobs) await ends(job, 'COMPLETED');
+    const order = floor.lab.motions.filter(
+      ({ order: { robotId, operation } }) => robotId === robot.id && operation === 'pick',
+    );
+    expect(order.map(({ jobId }) => jobs.find(({ job }) => job.id === jobId)?.priority)).toEqual([
+      30, 20, 10,
+    ]);
+    return entity;
+  },
+  'robot--held-by-a-fault': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(maintenanceUpdate, { args: [by] });
+    robot.heldFaults = ['fault-1'];
+    await entity.signal(faultSignal, { faultId: 'fault-1', cleared: false });
+    const resumed = await entity.executeUpdate(resumeUpdate, { args: [by] });
+    expect(resumed).toMatchObject({ outcome: 'refused', refusal: { code: 'ROBOT_UNAVAILABLE' } });
+    const job = await floor.start({ ...byRobot, robot });
+    await entity.signal(faultSignal, { faultId: 'another', cleared: true });
+    await floor.queues(robot.id, job.job.id);
+    const stale = await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'another' }] });
+    expect(stale).toMatchObject({ outcome: 'refused', refusal: { code: 'STALE_ANSWER' } });
+    await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'fault-1' }] });
+    await entity.executeUpdate(resumeUpdate, { args: [by] });
+    await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--terminated-while-held-and-in-maintenance': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const first = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: 'the gripper is bent' };
+    await first.executeUpdate(maintenanceUpdate, { args: [by] });
+    robot.heldFaults = ['fault-1', 'fault-2'];
+    const waiting = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, waiting.job.id);
+    await first.terminate('lost with its server');
+    robot.queue = [];
+    // It is started again by the next request, and knows the one before it, too.
+    const next = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, next.job.id);
+    expect(robot.queue.map(({ jobId }) => jobId)).toEqual([waiting.job.id, next.job.id]);
+    const entity = floor.client.workflow.getHandle(first.workflowId);
+    await expect(entity.query(robotViewQuery)).resolves.toMatchObject({
+      dispatch: 'maintenance',
+      heldFaults: ['fault-1', 'fault-2'],
+      current: null,
+    });
+    for (const faultId of ['fault-1', 'fault-2']) {
+      expect(await entity.executeUpdate(resumeUpdate, { args: [by] })).toMatchObject({ outcome: 'refused' });
+      await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId }] });
+    }
+    expect(robot.turnJobId).toBeNull();
+    expect(floor.lab.motions.filter(({ order }) => order.robotId === robot.id)).toEqual([]);
+    await entity.executeUpdate(resumeUpdate, { args: [by] });
+    for (const job of [waiting, next]) await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--held-without-having-heard-of-it': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(pauseUpdate, { args: [by] });
+    await entity.executeUpdate(resumeUpdate, { args: [by] });
+    robot.heldFaults = ['fault-1'];
+    const job = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, job.job.id);
+    expect(robot.turnJobId).toBeNull();
+    await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'fault-1' }] });
+    await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--a-stranger-is-refused': async (floor) => {
+    const entity = await entityOf(floor, floor.lab.addRobot());
+    const actor = { ...floor.lab.actor, tenantId: 'another tenant' };
+    await expect(entity.executeUpdate(pauseUpdate, { args: [{ actor, reason: null }] })).rejects.toThrow();
+    await expect(entity.query(robotViewQuery)).resolves.toMatchObject({ dispatch: 'running' });
+    return entity;
+  },
+  'robot--request-repeated-and-late': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const job = await floor.start({ ...byRobot, robot });
+    await ends(job, 'COMPLETED');
+    const entity = floor.client.workflow.getHandle(workflowIds.robot(floor.lab.actor.tenantId, robot.id));
+    const request = {
+      jobId: job.job.id,
+      turn: 1,
+      workflowId: job.job.workflowId,
+      priority: 1,
+      requestedAt: 1,
+    };
+    await entity.signal(requestTurnSignal, request);
+    await entity.signal(releaseTurnSignal, { jobId: job.job.id, turn: 1 });
+    await expect(entity.query(robotViewQuery)).resolves.toMatchObject({ queue: [], current: null });
+    return entity;
+  },
+  'robot--the-job-is-gone': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const job = floor.prepare({ ...byRobot, robot });
+    const request = { jobId: job.id, turn: 1, workflowId: job.workflowId, priority: 1, requestedAt: 1 };
+    await entity.signal(requestTurnSignal, { ...request, jobId: 'a job nobody knows' });
+    await entity.signal(requestTurnSignal, request);
+    await until('the turn being granted', 5_000, () => robot.turnJobId === job.id);
+    await entity.signal(releaseTurnSignal, { jobId: job.id, turn: null });
+    const next = await floor.start({ ...byRobot, robot });
+    await ends(next, 'COMPLETED');
+    Object.assign(job, { state: 'FAILED' });
+    return entity;
+  },
+  'robot--continued-as-new': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot, { maxHistory: 30 });
+    const jobs: RunningJob[] = [];
+    for (let n = 0; n < 4; n += 1) jobs.push(await floor.start({ ...byRobot, robot }));
+    for (const job of jobs) await ends(job, 'COMPLETED');
+    const { firstExecutionRunId } = entity;
+    const now = floor.client.workflow.getHandle(entity.workflowId);
+    expect((await now.describe()).runId).not.toBe(firstExecutionRunId);
+    const state = await now.query(robotViewQuery);
+    await until(
+      'every turn being settled',
+      5_000,
+      async () => (await now.query(robotViewQuery)).settledTurns.length === 4,
+    );
+    expect(state.queue).toEqual([]);
+    return floor.client.workflow.getHandle(entity.workflowId, firstExecutionRunId);
+  },
+};

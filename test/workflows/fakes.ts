@@ -1,0 +1,504 @@
+import type { Client } from '@temporalio/client';
+import type {
+  ClosingResult,
+  Mark,
+  MotionActivities,
+  MotionOrder,
+  MotionOutcome,
+  RobotActivities,
+  SeenAt,
+  SettleResult,
+  StepRef,
+  StorageActivities,
+} from '../../activities/contract.ts';
+import { toFailure } from '../../activities/failures.ts';
+import { custodyLabel } from '../../domain/custody.ts';
+import { DomainError, type ErrorCode, type Refusal } from '../../domain/errors.ts';
+import { type FinalJobState, isFinal } from '../../domain/job.ts';
+import type { RobotOrder } from '../../domain/robot-order.ts';
+import {
+  enqueue,
+  IDLE_ROBOT,
+  mayBegin,
+  releaseStep,
+  type Standing,
+  type TurnRequest,
+} from '../../domain/turns.ts';
+import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
+import type { Confirmation, Decision, PlaceRef, Reservation } from '../../workflows/messages/job.ts';
+import { faultSignal, ROBOT, releaseTurnSignal, requestTurnSignal } from '../../workflows/messages/robot.ts';
+import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
+
+export type LaboratoryActivities = StorageActivities & MotionActivities & RobotActivities;
+
+/** One call of an activity, as a test sees it. */
+export interface Call {
+  readonly name: string;
+  readonly jobId: string;
+  /** counts the calls for one job, from 0 on, repeats included */
+  readonly n: number;
+}
+
+/** A test's hand in the activities: it may wait, act, or throw. */
+export interface Hooks {
+  before?(call: Call): Promise<void> | void;
+  after?(call: Call): Promise<void> | void;
+}
+
+export interface FakeOptions {
+  readonly laboratory: Laboratory;
+  readonly client: Client;
+  /** queue on which the robot's entity is started */
+  readonly taskQueue?: string;
+  readonly hooks?: Hooks;
+}
+
+const refuse = (
+  code: ErrorCode,
+  detail: string,
+): { readonly outcome: 'refused'; readonly refusal: Refusal } => ({
+  outcome: 'refused',
+  refusal: { code, detail },
+});
+
+/** A failure with a domain error's code, as the real activities throw it. */
+export function failure(code: ErrorCode, detail: string, facts?: Readonly<Record<string, unknown>>): Error {
+  return toFailure(new DomainError(code, detail, facts && { facts }));
+}
+
+const DISPATCH = { pause: 'paused', resume: 'running', maintenance: 'maintenance' } as const;
+
+/** Steps that may run when the job is over. */
+const EVEN_WHEN_OVER = /^(cancel|expedite|finish|adopt|release)/;
+
+/** The activities over a laboratory in memory, with the semantics of the real ones. */
+export function createFakeActivities(options: FakeOptions): LaboratoryActivities {
+  const { laboratory: lab, client, taskQueue = CONTROL_QUEUE } = options;
+  const results = new Map<string, { readonly params: string; readonly result: unknown }>();
+
+  /** Runs a step once: a repeat gets the stored result, a repeat with other parameters fails. */
+  function once<T>(ref: StepRef, params: unknown, body: (job: FakeJob) => T): T {
+    const key = `${ref.workflowId}/${ref.step}`;
+    const hash = JSON.stringify(params);
+    const stored = results.get(key);
+    if (stored !== undefined) {
+      if (stored.params !== hash)
+        throw failure('STEP_REPEATED_DIFFERENTLY', `step ${key} was repeated with other parameters`);
+      return stored.result as T;
+    }
+    const job = lab.job(ref.jobId);
+    if (isFinal(job.state) && !EVEN_WHEN_OVER.test(ref.step)) {
+      throw failure('JOB_FINISHED', `The job is ${job.state}.`, { state: job.state });
+    }
+    const result = body(job);
+    results.set(key, { params: hash, result });
+    return result;
+  }
+
+  function mark(job: FakeJob, next: Mark): void {
+    job.state = next.state;
+    job.phase = next.phase;
+    job.waitingFor = next.waitingFor;
+  }
+
+  function close(job: FakeJob, state: FinalJobState, detail: string): void {
+    release(job);
+    Object.assign(job, { state, detail, phase: 'SETTLED', waitingFor: null, faultId: null });
+    lab.alarms.delete(job.id);
+  }
+
+  function release(job: FakeJob): number {
+    const sample = lab.sample(job.sampleId);
+    const reserved = [...lab.positions.values()].filter(({ reservedBy }) => reservedBy === job.id);
+    for (const position of reserved) Object.assign(position, { reservedBy: null, leaseEnd: null });
+    const hadSample = sample.jobId === job.id;
+    if (hadSample) sample.jobId = null;
+    return reserved.length + (hadSample ? 1 : 0);
+  }
+
+  function reserve(job: FakeJob, next: Mark, positions: readonly (FakePosition | null)[]): string | null {
+    const leaseEnd = next.state === 'AWAITING_PERSON' ? Date.now() + lab.leaseMs : null;
+    for (const position of positions) {
+      if (position !== null) Object.assign(position, { reservedBy: job.id, leaseEnd });
+    }
+    lab.sample(job.sampleId).jobId = job.id;
+    mark(job, next);
+    return leaseEnd === null ? null : new Date(leaseEnd).toISOString();
+  }
+
+  const isFree = (position: FakePosition) => position.sampleId === null && position.reservedBy === null;
+  const freeOne = (kind: FakePosition['kind']) =>
+    [...lab.positions.values()].find((each) => each.kind === kind && isFree(each));
+
+  function handoffOf(job: FakeJob): FakePosition | undefined {
+    if (job.handoffPositionId === null) return freeOne('handoff');
+    const named = lab.position(job.handoffPositionId);
+    return isFree(named) ? named : undefined;
+  }
+
+  function refused(job: FakeJob, code: ErrorCode, detail: string): Reservation {
+    Object.assign(job, { state: 'REFUSED', phase: 'SETTLED', detail });
+    return refuse(code, detail);
+  }
+
+  function targetOf(job: FakeJob): FakePosition | Reservation {
+    if (job.target.kind === 'named') {
+      const named = lab.position(job.target.positionId);
+      return isFree(named)
+        ? named
+        : refused(job, 'POSITION_OCCUPIED', `Position ${named.place.label} is taken.`);
+    }
+    return freeOne('position') ?? refused(job, 'NO_POSITION_FREE', 'No position is free.');
+  }
+
+  function reserveTarget(job: FakeJob, next: Mark, withHandoff: boolean): Reservation {
+    const sample = lab.sample(job.sampleId);
+    if (sample.jobId !== null) return refused(job, 'SAMPLE_BUSY', `Job ${sample.jobId} has the sample.`);
+    const target = targetOf(job);
+    if ('outcome' in target) return target;
+    const handoff = withHandoff ? handoffOf(job) : null;
+    if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+    const stands = sample.custody.kind === 'position' ? lab.position(sample.custody.positionId) : null;
+    const leaseExpiresAt = reserve(job, next, [target, handoff, stands]);
+    job.source = stands?.place ?? null;
+    job.place = target.place;
+    job.handoff = handoff?.place ?? null;
+    const { source, place } = job;
+    return { outcome: 'accepted', place, source, handoff: job.handoff, robotId: job.robotId, leaseExpiresAt };
+  }
+
+  function wrongScan(job: FakeJob, place: PlaceRef, scan: Confirmation): SettleResult | null {
+    const position = lab.position(place.positionId);
+    if (scan.sampleBarcode === null && scan.secondPersonId === null) {
+      return refuse('SECOND_PERSON_REQUIRED', 'A label that cannot be read needs a second person.');
+    }
+    if (scan.sampleBarcode !== null && scan.sampleBarcode !== lab.sample(job.sampleId).barcode) {
+      return refuse('BARCODE_MISMATCH', `${scan.sampleBarcode} is not the tube of this job.`);
+    }
+    if (scan.position !== place.label || scan.containerBarcode !== position.containerBarcode) {
+      return refuse('CONFLICT', `The job expects position ${place.label}.`);
+    }
+    const hasLapsed = position.leaseEnd !== null && position.leaseEnd < Date.now();
+    return position.reservedBy !== job.id || hasLapsed
+      ? refuse('LEASE_LOST', 'The reservation has run out.')
+      : null;
+  }
+
+  function arrive(job: FakeJob, seen: SeenAt): void {
+    const sample = lab.sample(job.sampleId);
+    lab.setCustody(sample, seen);
+    sample.physical = seen;
+  }
+
+  function closeByScan(job: FakeJob, wrong: SettleResult | null, seen: SeenAt): ClosingResult {
+    if (wrong?.outcome === 'refused') return wrong;
+    arrive(job, seen);
+    const detail = `The tube is at ${custodyLabel(seen)}.`;
+    close(job, 'COMPLETED', detail);
+    return { outcome: 'closed', state: 'COMPLETED', detail };
+  }
+
+  const storage: StorageActivities = {
+    reservePlacement: async (ref, next) =>
+      once(ref, next, (job) => reserveTarget(job, next, job.mode === 'robot')),
+    reserveMove: async (ref, next) => once(ref, next, (job) => reserveTarget(job, next, false)),
+    reserveRetrieval: async (ref, next) =>
+      once(ref, next, (job) => {
+        const sample = lab.sample(job.sampleId);
+        if (sample.jobId !== null) return refused(job, 'SAMPLE_BUSY', `Job ${sample.jobId} has the sample.`);
+        if (sample.custody.kind !== 'position')
+          return refused(job, 'SAMPLE_NOT_STORED', 'The sample is in no position.');
+        const source = lab.position(sample.custody.positionId);
+        const handoff = job.mode === 'robot' ? handoffOf(job) : null;
+        if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+        const leaseExpiresAt = reserve(job, next, [source, handoff]);
+        Object.assign(job, { source: source.place, place: source.place, handoff: handoff?.place ?? null });
+        const { place } = source;
+        return {
+          outcome: 'accepted',
+          place,
+          source: place,
+          handoff: job.handoff,
+          robotId: job.robotId,
+          leaseExpiresAt,
+        } as const;
+      }),
+    confirmPlaced: async (ref, place, scan) =>
+      once(ref, [place, scan], (job) =>
+        closeByScan(job, wrongScan(job, place, scan), { kind: 'position', positionId: place.positionId }),
+      ),
+    confirmTaken: async (ref, source, scan) =>
+      once(ref, [source, scan], (job) =>
+        closeByScan(job, wrongScan(job, source, scan), { kind: 'person', userId: scan.actor.userId }),
+      ),
+    handOver: async (ref, handoff, scan) =>
+      once(ref, [handoff, scan], (job) => {
+        const isRight = scan.sampleBarcode === lab.sample(job.sampleId).barcode;
+        const wrong = isRight
+          ? null
+          : refuse('BARCODE_MISMATCH', `${scan.sampleBarcode} is not the tube of this job.`);
+        return closeByScan(job, wrong, { kind: 'person', userId: scan.actor.userId });
+      }),
+    confirmAtHandoff: async (ref, handoff, scan, next) =>
+      once(ref, [handoff, scan, next], (job): SettleResult => {
+        const wrong = wrongScan(job, handoff, scan);
+        if (wrong !== null) return wrong;
+        arrive(job, { kind: 'handoff', positionId: handoff.positionId });
+        for (const position of lab.positions.values())
+          if (position.reservedBy === job.id) position.leaseEnd = null;
+        mark(job, next);
+        return { outcome: 'done' };
+      }),
+    moveCustody: async (ref, seen, next) =>
+      once(ref, [seen, next], (job) => {
+        if ('positionId' in seen && lab.position(seen.positionId).reservedBy !== job.id) {
+          throw failure('LEASE_LOST', `position ${seen.positionId} is no longer the job's`);
+        }
+        lab.setCustody(lab.sample(job.sampleId), seen);
+        mark(job, next);
+      }),
+    markPhase: async (ref, next) => once(ref, next, (job) => mark(job, next)),
+    recordCancel: async (ref, by, reason) =>
+      once(ref, [by, reason], (job) => {
+        job.isCancelRequested = true;
+      }),
+    reprioritise: async (ref, by, priority, eventId) =>
+      once(ref, [by, priority, eventId], (job) => {
+        if (!isFinal(job.state)) job.priority = priority;
+      }),
+    releaseReservations: async (ref) => once(ref, null, (job) => ({ released: release(job) })),
+    custodyOf: async (ref) => lab.sample(lab.job(ref.jobId).sampleId).custody,
+    finishJob: async (ref, state, detail) =>
+      once(ref, [state, detail], (job) => {
+        if (!isFinal(job.state)) return close(job, state, detail);
+        if (job.state !== state)
+          throw failure('JOB_FINISHED', `The job is ${job.state}.`, { state: job.state });
+      }),
+    park: async (ref, problem) =>
+      once(ref, problem, (job) => {
+        const faultId = lab.newId();
+        if (problem.candidates !== null) {
+          lab.setCustody(lab.sample(job.sampleId), { kind: 'unknown', candidates: problem.candidates });
+        }
+        if (problem.robotId !== null) lab.robot(problem.robotId).heldFaults.push(faultId);
+        for (const position of lab.positions.values())
+          if (position.reservedBy === job.id) position.leaseEnd = null;
+        lab.alarms.add(job.id);
+        const phase = problem.kind === 'compensation_stuck' ? 'COMPENSATION_STUCK' : 'OUTCOME_UNKNOWN';
+        Object.assign(job, {
+          state: 'AWAITING_OPERATOR',
+          phase,
+          faultId,
+          parkedBy: ref.workflowId,
+          waitingFor: { kind: problem.kind, detail: problem.detail },
+        });
+        return { faultId };
+      }),
+    applyDecision: async (ref, decision) => once(ref, decision, (job) => decide(job, decision)),
+    adoptJob: async (ref) =>
+      once(ref, null, (job) => {
+        if (isFinal(job.state)) return null;
+        job.workflowId = ref.workflowId;
+        const last = lab.motions.findLast((motion) => motion.jobId === job.id);
+        const candidates =
+          last === undefined ? null : ([{ kind: 'carrier', robotId: last.order.robotId }] as const);
+        return {
+          kind: job.kind,
+          sampleId: job.sampleId,
+          robotId: last === undefined ? null : job.robotId,
+          liveCommandId: last?.commandId ?? null,
+          candidates,
+        };
+      }),
+  };
+
+  function decide(job: FakeJob, { answer, faultId, sampleBarcode, robotFit, actor }: Decision): SettleResult {
+    if (faultId !== job.faultId) return refuse('STALE_ANSWER', 'The answer is for another fault.');
+    const sample = lab.sample(job.sampleId);
+    const isSeen = answer !== 'not_found' && answer !== 'retry_undo';
+    if (isSeen && sampleBarcode !== sample.barcode)
+      return refuse('BARCODE_MISMATCH', 'That is another tube.');
+    const source = job.source ?? job.handoff;
+    const isToHandoff = job.kind === 'retrieval' && job.handoff !== null;
+    const target = isToHandoff ? job.handoff : job.place;
+    const at = (place: PlaceRef | null): SeenAt =>
+      place === null
+        ? { kind: 'person', userId: actor.userId }
+        : { kind: lab.position(place.positionId).kind, positionId: place.positionId };
+    if (answer === 'at_source') arrive(job, at(source));
+    if (answer === 'at_target') arrive(job, at(target));
+    if (answer === 'with_me') arrive(job, { kind: 'person', userId: actor.userId });
+    if (answer === 'in_carrier' && job.robotId !== null)
+      arrive(job, { kind: 'carrier', robotId: job.robotId });
+    if (robotFit)
+      for (const robot of lab.robots.values())
+        robot.heldFaults = robot.heldFaults.filter((held) => held !== faultId);
+    lab.alarms.delete(job.id);
+    Object.assign(job, { state: 'RUNNING', faultId: null, waitingFor: null });
+    return { outcome: 'done' };
+  }
+
+  /** Moves the tube, or does what the robot's next fault says. The interlock refuses before anything is sent. */
+  function execute({ operation, robotId, positionId }: MotionOrder, jobId: string): MotionOutcome {
+    const robot = lab.robot(robotId);
+    const inCarrier = lab.tubeAt({ robotId });
+    const atPlace = lab.tubeAt({ positionId });
+    const index = robot.faults.findIndex(({ on }) => on === operation);
+    const fault = index < 0 ? undefined : robot.faults.splice(index, 1)[0];
+    const isRefused =
+      operation === 'pick'
+        ? inCarrier !== undefined || !atPlace
+        : operation === 'place' && (!inCarrier || atPlace !== undefined);
+    const how = isRefused ? 'nothing_moved' : fault?.how;
+    const tube = operation === 'pick' ? atPlace : inCarrier;
+    if (tube !== undefined && operation !== 'scan' && how !== 'nothing_moved') {
+      const { kind } = lab.position(positionId);
+      if (how === 'dropped') tube.physical = { kind: 'floor' };
+      else tube.physical = operation === 'pick' ? { kind: 'carrier', robotId } : { kind, positionId };
+    }
+    if (how === 'empty_carrier' && tube !== undefined) tube.physical = { kind: 'floor' };
+    const isSilent = how === 'no_answer';
+    const see = (at: { positionId: string } | { robotId: string }) =>
+      isSilent ? null : lab.tubeAt(at) !== undefined;
+    const isRead = operation === 'scan' && how !== 'unreadable' && how !== 'empty_carrier';
+    const barcode = isRead && inCarrier ? (how === 'foreign' ? 'FOREIGN' : inCarrier.barcode) : null;
+    return {
+      state: isSilent ? 'UNKNOWN' : how === undefined || how === 'foreign' ? 'DONE' : 'FAILED',
+      errorCode: isSilent ? null : how === undefined ? 0 : 5,
+      carrier: see({ robotId }),
+      source: operation === 'place' ? null : see({ positionId }),
+      target: operation === 'place' ? see({ positionId }) : null,
+      barcodeMatches: barcode === null ? null : barcode === lab.sample(lab.job(jobId).sampleId).barcode,
+      detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
+    };
+  }
+
+  const motion: MotionActivities = {
+    submitMotion: async (ref, order) =>
+      once(ref, order, (job) => {
+        const robot = lab.robot(order.robotId);
+        if (robot.turnJobId !== job.id || robot.fence !== order.fence)
+          throw failure('TURN_LOST', 'the job does not have the turn');
+        mark(job, order.next);
+        const commandId = `${ref.workflowId}/${ref.step}`;
+        lab.motions.push({ commandId, jobId: job.id, order, outcome: execute(order, job.id) });
+        return { commandId };
+      }),
+    awaitMotion: async (_ref, commandId) => {
+      const settled = lab.motions.find((each) => each.commandId === commandId);
+      if (settled === undefined) throw failure('NOT_FOUND', `the journal has no command ${commandId}`);
+      return settled.outcome;
+    },
+  };
+
+  const entity = (ref: StepRef, robotId: string) =>
+    client.workflow.getHandle(workflowIds.robot(ref.actor.tenantId, robotId));
+  const requests: { readonly robotId: string; readonly request: TurnRequest }[] = [];
+  function isOpen({ jobId, workflowId, turn }: TurnRequest): boolean {
+    const job = lab.jobs.get(jobId);
+    const isGivenBack = [turn, null].some((each) => results.has(`${workflowId}/${releaseStep(each)}`));
+    return job !== undefined && !isFinal(job.state) && job.workflowId === workflowId && !isGivenBack;
+  }
+  const standingOf = ({ dispatch, heldFaults }: Standing): Standing => ({ dispatch, heldFaults });
+
+  function refusalOfOrder({ heldFaults }: Standing, order: RobotOrder) {
+    if (order.command === 'resume' && heldFaults.length > 0)
+      return refuse('ROBOT_UNAVAILABLE', `The robot is held by fault ${heldFaults[0]}.`);
+    if (order.command !== 'clear') return null;
+    if (!heldFaults.includes(order.faultId)) return refuse('STALE_ANSWER', 'The robot is not held by it.');
+    const isAsked = [...lab.jobs.values()].some(
+      ({ faultId, state }) => faultId === order.faultId && state === 'AWAITING_OPERATOR',
+    );
+    return isAsked ? refuse('CONFLICT', 'A job still asks where its tube is.') : null;
+  }
+
+  const robots: RobotActivities = {
+    requestTurn: async (ref, robotId, priority, turn, revision = 0) => {
+      const request = {
+        jobId: ref.jobId,
+        turn,
+        workflowId: ref.workflowId,
+        priority,
+        requestedAt: Date.now(),
+        revision,
+      };
+      requests.push({ robotId, request });
+      const { tenantId } = ref.actor;
+      await client.workflow.signalWithStart(ROBOT, {
+        workflowId: workflowIds.robot(tenantId, robotId),
+        taskQueue,
+        workflowTaskTimeout: '2 seconds',
+        args: [{ tenantId, robotId, state: null }],
+        signal: requestTurnSignal,
+        signalArgs: [request],
+      });
+    },
+    releaseTurn: async (ref, robotId, turn) => {
+      once(ref, turn, (job) => {
+        const robot = lab.robot(robotId);
+        if (robot.turnJobId === job.id) robot.turnJobId = null;
+      });
+      await entity(ref, robotId).signal(releaseTurnSignal, { jobId: ref.jobId, turn });
+    },
+    reportFault: async (ref, robotId, faultId, cleared) => {
+      await entity(ref, robotId).signal(faultSignal, { faultId, cleared });
+    },
+    grantTurn: async (_tenantId, robotId, request) => {
+      const robot = lab.robot(robotId);
+      if (!isOpen(request)) return null;
+      if (robot.turnJobId !== request.jobId && !mayBegin(robot)) return { standing: standingOf(robot) };
+      if (robot.turnJobId !== request.jobId)
+        Object.assign(robot, { turnJobId: request.jobId, fence: robot.fence + 1 });
+      return { fence: robot.fence };
+    },
+    loadRobot: async (_tenantId, robotId) => {
+      const robot = lab.robot(robotId);
+      const open = requests.filter((each) => each.robotId === robotId && isOpen(each.request));
+      const waiting = open.flatMap(({ request }) => (robot.turnJobId === request.jobId ? [] : [request]));
+      const holder = open.findLast(({ request }) => robot.turnJobId === request.jobId);
+      const current = holder ? { ...holder.request, fence: robot.fence } : null;
+      return waiting.reduce(enqueue, { ...IDLE_ROBOT, ...standingOf(robot), current });
+    },
+    commandRobot: async (robotId, _key, order) => {
+      const robot = lab.robot(robotId);
+      const refusal = refusalOfOrder(robot, order);
+      if (refusal !== null) return { answer: refusal, standing: null };
+      if (order.command === 'clear')
+        robot.heldFaults = robot.heldFaults.filter((held) => held !== order.faultId);
+      else robot.dispatch = DISPATCH[order.command];
+      return { answer: { outcome: 'accepted' }, standing: standingOf(robot) };
+    },
+    projectRobot: async (_tenantId, robotId, queue) => {
+      lab.robot(robotId).queue = queue;
+    },
+  };
+
+  return withHooks({ ...storage, ...motion, ...robots }, options.hooks ?? {});
+}
+
+/** Every activity that has a step reference passes the test's hooks. */
+function withHooks(activities: LaboratoryActivities, hooks: Hooks): LaboratoryActivities {
+  const counts = new Map<string, number>();
+  const hooked = Object.entries(activities).map(
+    ([name, run]: [string, (...args: never[]) => Promise<unknown>]) => [
+      name,
+      async (...args: never[]) => {
+        const jobId = jobIdOf(args[0]);
+        if (jobId === undefined) return run(...args);
+        const n = counts.get(jobId) ?? 0;
+        counts.set(jobId, n + 1);
+        await hooks.before?.({ name, jobId, n });
+        const result = await run(...args);
+        await hooks.after?.({ name, jobId, n });
+        return result;
+      },
+    ],
+  );
+  return { ...activities, ...Object.fromEntries(hooked) };
+}
+
+function jobIdOf(ref: unknown): string | undefined {
+  return typeof ref === 'object' && ref !== null && 'jobId' in ref && typeof ref.jobId === 'string'
+    ? ref.jobId
+    : undefined;
+}

@@ -1,0 +1,260 @@
+import { randomUUID } from 'node:crypto';
+import { Client, WithStartWorkflowOperation, type WorkflowHandle } from '@temporalio/client';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkflowBundleOption,
+} from '@temporalio/worker';
+import type { Confirmation } from '../../domain/confirmation.ts';
+import type { JobKind } from '../../domain/job.ts';
+import type { TemporalConnection } from '../../schemas/environment.ts';
+import { until } from '../../stack/processes.ts';
+import { RESERVED_UPDATE_ID, workflowIds } from '../../workflows/ids.ts';
+import {
+  type Answer,
+  cancelUpdate,
+  confirmUpdate,
+  type Decision,
+  decideUpdate,
+  handOverUpdate,
+  type JobLimits,
+  type JobOutcome,
+  type Reservation,
+  reservedUpdate,
+} from '../../workflows/messages/job.ts';
+import { jobStart } from '../../workflows/messages/start.ts';
+import { createFakeActivities, type Hooks, type LaboratoryActivities } from './fakes.ts';
+import { type FakeJob, type FakePosition, type FakeRobot, Laboratory } from './laboratory.ts';
+
+/** How a job of the tests is set up. */
+export interface JobSetup {
+  readonly kind: JobKind;
+  readonly mode: 'hand' | 'robot';
+  readonly robot?: FakeRobot;
+  /** the scan comes with the order */
+  readonly isScanned?: boolean | Partial<Confirmation>;
+  readonly limits?: JobLimits;
+  /** the target; by default a free position of its own */
+  readonly target?: FakePosition;
+  /** before anything runs */
+  readonly prepare?: (job: FakeJob) => void;
+  readonly priority?: number;
+}
+
+/** A job under way. */
+export interface RunningJob {
+  readonly job: FakeJob;
+  readonly handle: WorkflowHandle<() => Promise<JobOutcome>>;
+  readonly robot: FakeRobot;
+  /** the early answer */
+  readonly reservation: Reservation;
+}
+
+// One runtime a process. Refusals and stuck undos are what these tests are about: no warnings of them.
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
+/** Whom people's messages go to. */
+export type Addressee = Pick<RunningJob, 'job' | 'handle'>;
+
+const SHORT = '2 seconds';
+
+/** A worker over a laboratory in memory, and the messages people send. */
+export class Floor {
+  readonly lab: Laboratory;
+  readonly client: Client;
+  readonly taskQueue: string;
+  readonly activities: LaboratoryActivities;
+  /** hooks of single jobs, by job id */
+  readonly hooks = new Map<string, Hooks>();
+  readonly #connection: NativeConnection;
+  readonly #bundle: WorkflowBundleOption;
+  #worker: { readonly worker: Worker; readonly ended: Promise<void> } | null = null;
+
+  private constructor(connection: NativeConnection, bundle: WorkflowBundleOption, tenantId: string) {
+    this.#connection = connection;
+    this.#bundle = bundle;
+    this.lab = new Laboratory(tenantId);
+    this.client = new Client({ connection, identity: 'floor' });
+    this.taskQueue = `control-${tenantId}`;
+    this.activities = createFakeActivities({
+      laboratory: this.lab,
+      client: this.client,
+      taskQueue: this.taskQueue,
+      hooks: {
+        before: (call) => this.hooks.get(call.jobId)?.before?.(call),
+        after: (call) => this.hooks.get(call.jobId)?.after?.(call),
+      },
+    });
+  }
+
+  /** @param tenantId separates the floors that share a server */
+  static async open(
+    server: TemporalConnection,
+    bundle: WorkflowBundleOption,
+    tenantId: string = randomUUID(),
+  ): Promise<Floor> {
+    const floor = await Floor.openWithoutWorker(server, bundle, tenantId);
+    await floor.startWorker();
+    return floor;
+  }
+
+  /** For tests that run the worker elsewhere. */
+  static async openWithoutWorker(
+    server: TemporalConnection,
+    bundle: WorkflowBundleOption,
+    tenantId: string = randomUUID(),
+  ): Promise<Floor> {
+    return new Floor(await NativeConnection.connect(server), bundle, tenantId);
+  }
+
+  async startWorker(): Promise<void> {
+    const worker = await Worker.create({
+      connection: this.#connection,
+      identity: 'worker',
+      taskQueue: this.taskQueue,
+      workflowBundle: this.#bundle,
+      activities: this.activities,
+      stickyQueueScheduleToStartTimeout: SHORT,
+    });
+    this.#worker = { worker, ended: worker.run() };
+  }
+
+  async close(): Promise<void> {
+    this.#worker?.worker.shutdown();
+    await this.#worker?.ended;
+    await this.#connection.close();
+  }
+
+  /** Puts a job's row, tube and places into the laboratory. */
+  prepare(setup: JobSetup): FakeJob {
+    const { lab } = this;
+    const { kind, mode } = setup;
+    const robot = setup.robot ?? lab.addRobot();
+    const sample = lab.addSample(kind === 'placement' ? null : lab.addPosition());
+    const target = setup.target ?? lab.addPosition();
+    const handoff = lab.addPosition('handoff');
+    const id = lab.newId();
+    const job = lab.addJob({
+      id,
+      kind,
+      mode,
+      sampleId: sample.id,
+      robotId: robot.id,
+      target: { kind: 'named', positionId: target.place.positionId },
+      handoffPositionId: handoff.place.positionId,
+      workflowId: workflowIds[kind](lab.actor.tenantId, id),
+    });
+    setup.prepare?.(job);
+    return job;
+  }
+
+  /** Starts a job as the API does, and waits for the early answer. */
+  async start(setup: JobSetup): Promise<RunningJob> {
+    const job = this.prepare(setup);
+    const { handle, reservation } = this.begin(job, setup);
+    return {
+      job,
+      handle: await handle,
+      robot: this.lab.robot(job.robotId ?? ''),
+      reservation: await reservation,
+    };
+  }
+
+  /** Starts the workflow of a prepared job. */
+  begin(job: FakeJob, setup: JobSetup) {
+    const confirmation = setup.isScanned ? this.#firstScan(job, setup.isScanned) : null;
+    const start = jobStart({ ...job, priority: setup.priority ?? 20, input: { confirmation } });
+    const operation = new WithStartWorkflowOperation<() => Promise<JobOutcome>>(start.workflowName, {
+      workflowId: start.workflowId,
+      taskQueue: this.taskQueue,
+      workflowTaskTimeout: SHORT,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      workflowIdReusePolicy: 'REJECT_DUPLICATE',
+      args: [{ ...start.input, ...(setup.limits && { limits: setup.limits }) }] as never,
+    });
+    const reservation = this.client.workflow.executeUpdateWithStart(reservedUpdate, {
+      updateId: RESERVED_UPDATE_ID,
+      startWorkflowOperation: operation,
+    });
+    return { handle: operation.workflowHandle(), reservation };
+  }
+
+  #firstScan(job: FakeJob, given: true | Partial<Confirmation>): Confirmation {
+    const at = job.mode === 'robot' ? this.lab.position(job.handoffPositionId ?? '') : this.#targetOf(job);
+    const right: Confirmation = {
+      actor: this.lab.actor,
+      sampleBarcode: this.lab.sample(job.sampleId).barcode,
+      containerBarcode: at.containerBarcode,
+      position: at.place.label,
+      secondPersonId: null,
+    };
+    return given === true ? right : { ...right, ...given };
+  }
+
+  #targetOf(job: FakeJob): FakePosition {
+    if (job.target.kind !== 'named') throw new Error('the job has no named target');
+    return this.lab.position(job.target.positionId);
+  }
+
+  confirm({ job, handle }: Addressee, change: Partial<Confirmation> = {}): Promise<Answer> {
+    return handle.executeUpdate(confirmUpdate, { args: [{ ...this.lab.goodScan(job), ...change }] });
+  }
+
+  handOver(
+    { job, handle }: Addressee,
+    sampleBarcode = this.lab.sample(job.sampleId).barcode,
+  ): Promise<Answer> {
+    return handle.executeUpdate(handOverUpdate, { args: [{ actor: this.lab.actor, sampleBarcode }] });
+  }
+
+  cancel({ handle }: Pick<RunningJob, 'handle'>): Promise<Answer> {
+    return handle.executeUpdate(cancelUpdate, { args: [{ actor: this.lab.actor, reason: null }] });
+  }
+
+  decide(
+    { job, handle }: Addressee,
+    answer: Decision['answer'],
+    change: Partial<Decision> = {},
+  ): Promise<Answer> {
+    const decision: Decision = {
+      actor: this.lab.actor,
+      faultId: job.faultId ?? '',
+      answer,
+      sampleBarcode:
+        answer === 'not_found' || answer === 'retry_undo' ? null : this.lab.sample(job.sampleId).barcode,
+      robotFit: true,
+      comment: null,
+      ...change,
+    };
+    return handle.executeUpdate(decideUpdate, { args: [decision] });
+  }
+
+  /** Waits until the job's row says this. */
+  async reaches(
+    { job }: Pick<RunningJob, 'job'>,
+    state: FakeJob['state'],
+    phase?: FakeJob['phase'],
+  ): Promise<void> {
+    const isThere = () => job.state === state && (phase === undefined || job.phase === phase);
+    await until(`${job.kind} ${job.id} reaching ${state} ${phase ?? ''}`, 20_000, isThere).catch(
+      (error: Error) => {
+        throw new Error(
+          `${error.message}; it is ${job.state} ${job.phase}: ${job.detail ?? JSON.stringify(job.waitingFor)}`,
+        );
+      },
+    );
+  }
+
+  /** Waits until a job stands in a robot's queue. */
+  queues(robotId: string, jobId: string): Promise<void> {
+    const robot = this.lab.robot(robotId);
+    return until(`job ${jobId} being queued`, 10_000, () => robot.queue.some((each) => each.jobId === jobId));
+  }
+
+  /** Waits until a workflow has asked the operator about a job. */
+  parkedBy(job: FakeJob, workflowId: string): Promise<void> {
+    return until(`job ${job.id} being parked by ${workflowId}`, 10_000, () => job.parkedBy === workflowId);
+  }
+}
