@@ -5,9 +5,11 @@ import {
 } from '@temporalio/client';
 import type { UpdateDefinition } from '@temporalio/common';
 import type { Context } from 'hono';
+import { takeKeyForJob } from '../db/idempotency.ts';
 import { type JobRecord, jobById } from '../db/jobs.ts';
+import { inTenant } from '../db/tenancy.ts';
 import { DomainError } from '../domain/errors.ts';
-import { isFinal } from '../domain/job.ts';
+import { type FinalJobState, isFinal } from '../domain/job.ts';
 import type { Answer } from '../workflows/messages/job.ts';
 import { ROBOT } from '../workflows/messages/robot.ts';
 import { robotStartOptions } from '../workflows/messages/start.ts';
@@ -22,9 +24,25 @@ import { isServiceFailure } from './workflow-service.ts';
 function updateIdOf(c: Context<ApiEnv>, name: string): string {
   const { idempotency, actor } = c.var;
   if (!idempotency) return `${name}/${crypto.randomUUID()}`;
-  // A refusal is not stored under its key, and not the answer to another body that comes with the same key.
   const { keyHash, bodyHash } = idempotency;
   return `${name}/${actor.userId}/${keyHash.toString('base64url')}/${bodyHash.toString('base64url')}`;
+}
+
+/**
+ * Binds the request's Idempotency-Key to this request before its message goes out, so that the key is good for no other,
+ * whatever comes of it; a repeat sends the same message again, which the workflow answers once.
+ * @throws DomainError IDEMPOTENCY_KEY_REUSED
+ */
+export async function bindKey(c: Context<ApiEnv>, jobId: string): Promise<void> {
+  const { actor, dependencies, idempotency } = c.var;
+  if (!idempotency || idempotency.jobId !== null) return;
+  const key = { tenantId: actor.tenantId, actorId: actor.userId, ...idempotency };
+  try {
+    await inTenant(dependencies.db, actor.tenantId, (tx) => takeKeyForJob(tx, key, jobId));
+  } catch (error) {
+    // The same request came at the same moment: both send the same message.
+    if (!(error instanceof DomainError && error.code === 'IDEMPOTENCY_KEY_BUSY')) throw error;
+  }
 }
 
 /** @throws DomainError NOT_FOUND */
@@ -37,17 +55,21 @@ export async function requireJob(c: Context<ApiEnv>, id: string) {
 
 /**
  * Tells a job's workflow something and waits for its answer.
+ * @param wanted the end that the message asks for: a job that ends so before the answer is there has done what was asked
  * @throws DomainError with the workflow's refusal; JOB_FINISHED; NOT_WAITING when no workflow runs for the job at this
- *   moment; WORKFLOWS_UNAVAILABLE when no answer came in time
+ *   moment; WORKFLOWS_UNAVAILABLE when no answer came in time; IDEMPOTENCY_KEY_REUSED
  */
 export async function tellJob<A>(
   c: Context<ApiEnv>,
   jobId: string,
   message: UpdateDefinition<Answer, [A]>,
   content: A,
+  wanted: FinalJobState | null = null,
 ): Promise<void> {
   const job = await requireJob(c, jobId);
-  refuseFinished(job);
+  // What was asked with this key before is still answered by a workflow that has ended since.
+  if (!c.var.idempotency?.jobId) refuseFinished(job);
+  await bindKey(c, jobId);
   const { temporal } = c.var.dependencies;
   try {
     const answer = await temporal.withDeadline(Date.now() + c.var.limits.answerMs, () =>
@@ -57,13 +79,18 @@ export async function tellJob<A>(
     );
     requireAccepted(answer);
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError || isEndOfWorkflow(error)) {
-      refuseFinished(await requireJob(c, jobId));
-      throw nobodyAnswers(jobId, error);
+    const isGone = error instanceof WorkflowNotFoundError || isEndOfWorkflow(error);
+    // The end of the job may have taken the message, or its answer, with it.
+    if (
+      isGone ||
+      isServiceFailure(error) ||
+      (error instanceof DomainError && error.code === 'JOB_FINISHED')
+    ) {
+      const now = await requireJob(c, jobId);
+      if (now.state === wanted) return;
+      refuseFinished(now);
     }
-    // The end of the job may have taken the message with it.
-    if (isServiceFailure(error)) refuseFinished(await requireJob(c, jobId));
-    throw translate(error);
+    throw isGone ? nobodyAnswers(jobId, error) : translate(error);
   }
 }
 

@@ -61,8 +61,8 @@ export async function findStoredReply(
 }
 
 /**
- * Takes a key for a process, in the transaction that writes its job: from then on a repeat finds the job instead of
- * starting another. Waits for a transaction that is taking the same key.
+ * Takes a key for a process, in the transaction that writes its job, or for a message to it: from then on a repeat finds
+ * the job instead of starting another, and another request is refused. Waits for a transaction that is taking the same key.
  * @throws DomainError IDEMPOTENCY_KEY_BUSY or IDEMPOTENCY_KEY_REUSED when another request took the key first
  */
 export async function takeKeyForJob(

@@ -249,10 +249,8 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   });
   routes.openapi(cancelRoute, async (c) => {
     const { id } = c.req.valid('param');
-    await tellJob(c, id, cancelUpdate, {
-      actor: c.var.actor,
-      reason: c.req.valid('json').reason ?? null,
-    });
+    const wish = { actor: c.var.actor, reason: c.req.valid('json').reason ?? null };
+    await tellJob(c, id, cancelUpdate, wish, 'CANCELLED');
     return c.json(await told(c, id, 202), 202);
   });
   routes.openapi(signalRoute, async (c) => {
