@@ -8,6 +8,8 @@ export interface LoadResult {
   readonly p99: number;
   readonly max: number;
   readonly requests: number;
+  /** of every request, in ms */
+  readonly latencies: readonly number[];
   readonly notOk: number;
 }
 
@@ -44,6 +46,7 @@ export async function load(
     p99: quantile(latencies, 0.99),
     max: quantile(latencies, 1),
     requests: latencies.length,
+    latencies,
     notOk,
   };
 }

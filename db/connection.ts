@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { DB } from './schema.ts';
+import { SharedConnections } from './shared-connections.ts';
 
 /** A pool of connections of one role, and Kysely over it. Rows are reached through `inTenant`, `read` and `withChange`. */
 export interface Database {
@@ -9,10 +10,16 @@ export interface Database {
   readonly pool: pg.Pool;
   /** few connections for long reads by cursor, so that they do not keep others waiting */
   readonly cursors: pg.Pool;
+  /** for single statements that read by key */
+  readonly shared: SharedConnections;
   close(): Promise<void>;
 }
 
 const INT8 = 20;
+/** Enough to keep a processor of the database busy while another answer is on its way. */
+const SHARED = 2;
+/** What takes longer than this is no read by key, and holds up others. */
+const SHARED_STATEMENT_MS = 5_000;
 
 /**
  * Opens a database; connections are made when needed. `int8` is read as a number: every count and sequence here stays
@@ -21,7 +28,7 @@ const INT8 = 20;
  * @param options.max most connections at a time
  */
 export function openDatabase(url: string, options: { readonly max?: number } = {}): Database {
-  const shared: pg.PoolConfig = {
+  const common: pg.PoolConfig = {
     connectionString: url,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
@@ -29,22 +36,27 @@ export function openDatabase(url: string, options: { readonly max?: number } = {
     idle_in_transaction_session_timeout: 60_000,
     types: { getTypeParser: parserOf },
   };
-  const pool = new pg.Pool({ ...shared, max: options.max ?? 10, pipeline: true });
+  const pool = new pg.Pool({ ...common, max: options.max ?? 10, pipeline: true });
   // Portals and pipelining exclude each other, so long reads have connections of their own.
-  const cursors = new pg.Pool({ ...shared, max: 2 });
+  const cursors = new pg.Pool({ ...common, max: 2 });
   // A connection that breaks (a restart of the server) fails the query that uses it, and the pool replaces it. Without
   // these listeners the same error, raised as an event, would end the process.
   for (const each of [pool, cursors]) {
     each.on('error', () => undefined);
     each.on('connect', (client) => client.on('error', () => undefined));
   }
+  const sharedConnections = new SharedConnections(
+    { ...common, statement_timeout: SHARED_STATEMENT_MS },
+    SHARED,
+  );
   const kysely = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) });
   return {
     kysely,
     pool,
     cursors,
+    shared: sharedConnections,
     async close() {
-      await Promise.all([pool.end(), cursors.end()]);
+      await Promise.all([pool.end(), cursors.end(), sharedConnections.close()]);
     },
   };
 }

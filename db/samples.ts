@@ -168,7 +168,7 @@ export async function locateSample(
   reference: string,
 ): Promise<SampleWhereabouts> {
   const byId = isId(reference);
-  const { rows } = await db.pool.query<{ found: Located }>({
+  const { rows } = await db.shared.query<{ found: Located }>({
     name: 'locate_sample',
     text: 'SELECT locate_sample($1, $2, $3) AS found',
     values: [tenantId, byId ? reference : null, byId ? null : reference],
