@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from 'kysely';
 import { clearAlarmsOfJob, raiseAlarm } from '../db/alarms.ts';
+import type { Change } from '../db/change.ts';
 import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.ts';
 import type { JobRecord } from '../db/jobs.ts';
+import { blockHeldPosition } from '../db/location-service.ts';
 import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
 import type { DB } from '../db/schema.ts';
+import { hasAsked } from '../db/steps.ts';
 import { clearHold, holdRobot } from '../db/turns.ts';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
-import { type FaultAnswer, type FaultKind, refusalOfAnswer } from '../domain/fault.ts';
+import { type FaultKind, offeredAnswers, refusalOfAnswer } from '../domain/fault.ts';
 import type { Decision, PlaceRef } from '../workflows/messages/job.ts';
 import type { ParkedProblem, SeenAt, SettleResult, StorageActivities } from './contract.ts';
 import { sourcePlace, targetPlace } from './order.ts';
@@ -102,6 +105,7 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
               witness: to.kind === 'unknown' ? 'person' : 'barcode',
               type: to.kind === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.found',
             });
+            await keepStrangersPlace(change, job);
           }
           await clearAlarmsOfJob(change, tenantId, job.id);
           if (decision.robotFit) await clearHold(change.tx, tenantId, decision.faultId);
@@ -145,31 +149,44 @@ async function questionOf(
     const place = 'positionId' in seen ? places.get(seen.positionId) : undefined;
     return place ? { ...seen, label: place.label, containerName: place.containerName } : seen;
   });
-  const answers: FaultAnswer[] = [];
-  if (sourcePlace(job)) answers.push('at_source');
-  if (targetPlace(job)) answers.push('at_target');
-  if (problem.robotId !== null) answers.push('in_carrier');
-  answers.push('with_me', 'not_found');
-  if (problem.kind === 'compensation_stuck') answers.push('retry_undo');
+  const source = sourcePlace(job);
+  const target = targetPlace(job);
   return {
     faultId,
     kind: problem.kind,
     detail: problem.detail,
     robotId: problem.robotId,
     candidates: described,
-    source: sourcePlace(job),
-    target: targetPlace(job),
-    answers,
+    source,
+    target,
+    answers: offeredAnswers(
+      { faultId, kind: problem.kind, hasRobot: problem.robotId !== null },
+      { hasSource: source !== null, hasTarget: target !== null },
+    ),
   };
+}
+
+/**
+ * Where the robot found another tube than the job's, and put it back, that tube still stands: unless the job's own was
+ * found there after all, nobody is offered the place before a person has looked.
+ */
+async function keepStrangersPlace(change: Change, job: JobRecord): Promise<void> {
+  const { tenantId } = job.actor;
+  const source = sourcePlace(job);
+  if (source === null || !(await hasAsked(change.tx, tenantId, job.id, 'barcode_mismatch'))) return;
+  await blockHeldPosition(
+    change,
+    { tenantId, jobId: job.id, positionId: source.positionId },
+    'The robot found a tube with another barcode than the one expected here: look which it is, take it out, then unblock.',
+  );
 }
 
 function checkAnswer(job: JobRecord, decision: Decision): void {
   const { question, faultId } = job;
   const kind = question?.kind;
-  // Whether the tube can still be put down is the process's knowledge: its validator asks it.
   const open =
     job.state === 'AWAITING_OPERATOR' && faultId !== null && isFaultKind(kind)
-      ? { faultId, kind, hasRobot: typeof question?.robotId === 'string', canPutBack: true }
+      ? { faultId, kind, hasRobot: typeof question?.robotId === 'string' }
       : null;
   const refusal = refusalOfAnswer(open, decision);
   if (refusal) {

@@ -1,7 +1,7 @@
 import { sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
 import { cellLabel, parseCell } from '../domain/grid.ts';
-import { type ChangeContext, withChange } from './change.ts';
+import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import type { AlsoWrite } from './location-changes.ts';
 import {
@@ -13,6 +13,7 @@ import {
   recordLocation,
   titleOf,
 } from './location-row.ts';
+import { lockPlaces } from './places.ts';
 import type { DB } from './schema.ts';
 
 /**
@@ -112,23 +113,55 @@ export function blockPosition(
       throw await cannotBlock(tx, tenantId, seen, label, cell, reason === null);
     const before = await lockLocation(tx, tenantId, seen.id, 'UPDATE');
     assertInService(before);
-    await sql`UPDATE location SET version = version + 1 WHERE tenant_id = ${tenantId} AND id = ${seen.id}`.execute(
-      tx,
-    );
-    change.record({
-      aggregate: 'location',
-      aggregateId: seen.id,
-      version: before.version + 1,
-      type: reason === null ? 'storage.location.position_unblocked' : 'storage.location.position_blocked',
+    await recordBlocking(change, tenantId, before, label, {
       from: reason === null ? 'blocked' : 'free',
-      to: reason === null ? 'free' : 'blocked',
-      before: { position: label, blocked_reason: null },
-      after: { position: label, blocked_reason: reason },
-      erasable: ['blocked_reason'],
-      data: { location_id: seen.id, position: label, timestamp: change.recordedAt.toISOString() },
+      reason,
     });
     await alsoWrite(tx, seen.id);
     return seen.id;
+  });
+}
+
+/**
+ * Takes a position that a job holds, and in which no tube is recorded, out of use, in the change that found out why. A
+ * position that holds a recorded tube, or is not the job's, stays as it is.
+ */
+export async function blockHeldPosition(
+  change: Change,
+  held: { readonly tenantId: string; readonly jobId: string; readonly positionId: string },
+  reason: string,
+): Promise<void> {
+  const { tenantId, jobId, positionId } = held;
+  const place = (await lockPlaces(change.tx, tenantId, [positionId])).get(positionId);
+  if (place?.state !== 'reserved' || place.jobId !== jobId) return;
+  await sql`UPDATE position SET state = 'blocked', blocked_reason = ${reason}, job_id = NULL, lease_expires_at = NULL
+    WHERE tenant_id = ${tenantId} AND id = ${positionId}`.execute(change.tx);
+  const container = await lockLocation(change.tx, tenantId, place.containerId, 'UPDATE');
+  await recordBlocking(change, tenantId, container, place.label, { from: 'reserved', reason });
+}
+
+/** The entry of a position that went out of use, or with reason null back into it; its container's row is held. */
+async function recordBlocking(
+  change: Change,
+  tenantId: string,
+  container: LocationRow,
+  position: string,
+  { from, reason }: { readonly from: 'free' | 'reserved' | 'blocked'; readonly reason: string | null },
+): Promise<void> {
+  await sql`UPDATE location SET version = version + 1 WHERE tenant_id = ${tenantId} AND id = ${container.id}`.execute(
+    change.tx,
+  );
+  change.record({
+    aggregate: 'location',
+    aggregateId: container.id,
+    version: container.version + 1,
+    type: reason === null ? 'storage.location.position_unblocked' : 'storage.location.position_blocked',
+    from,
+    to: reason === null ? 'free' : 'blocked',
+    before: { position, blocked_reason: null },
+    after: { position, blocked_reason: reason },
+    erasable: ['blocked_reason'],
+    data: { location_id: container.id, position, timestamp: change.recordedAt.toISOString() },
   });
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
+import type { FaultKind } from '../domain/fault.ts';
 import { isFinal, type JobState, type Phase } from '../domain/job.ts';
 import type { Change } from './change.ts';
 import { type JobRecord, type JobRow, jobFromRow } from './jobs.ts';
@@ -149,4 +150,16 @@ export function hashOf(params: unknown): Buffer {
   return createHash('sha256')
     .update(text ?? 'null')
     .digest();
+}
+
+/** Whether the job has asked the operator such a question before, answered or not, through whichever workflow. */
+export async function hasAsked(
+  tx: Transaction<DB>,
+  tenantId: string,
+  jobId: string,
+  kind: FaultKind,
+): Promise<boolean> {
+  const { rows } = await sql`SELECT FROM job_step WHERE tenant_id = ${tenantId} AND job_id = ${jobId}
+    AND outcome = 'parked' AND detail ->> 'kind' = ${kind} LIMIT 1`.execute(tx);
+  return rows.length > 0;
 }

@@ -237,7 +237,7 @@ export class RobotGateway {
     const isMoving = view.latchedNumber === number && view.busy;
     const refusal = isMoving ? null : interlockRefusal(operation, number, view);
     if (refusal !== null) {
-      await this.#settle(motion, 'FAILED', view, `never sent: ${refusal}`);
+      await this.#settle(motion, 'FAILED', view, `the command was not sent: ${refusal}`);
       return;
     }
     this.#untriggered = number;
@@ -246,7 +246,7 @@ export class RobotGateway {
       case 'epoch_lost':
         throw new EpochLost();
       case 'turn_lost':
-        await this.#settle(motion, 'FAILED', view, 'never sent: the turn of its job is over');
+        await this.#settle(motion, 'FAILED', view, 'the command was not sent: the turn of its job is over');
         return;
       case 'not_accepted':
         throw new Error(
@@ -270,7 +270,7 @@ export class RobotGateway {
         motion,
         'FAILED',
         view,
-        'never sent: the interlock was too old when the journal had answered',
+        'the command was not sent: the interlock was too old when the journal had answered',
       );
       return;
     }
@@ -292,7 +292,7 @@ export class RobotGateway {
     await this.#reportWhenDue(null);
     if (performance.now() - this.#firstTry.at < this.#timing.motionDeadlineMs) throw error;
     const why = error instanceof Error ? error.message : String(error);
-    await this.#settle(motion, 'FAILED', null, `never sent: ${why}`);
+    await this.#settle(motion, 'FAILED', null, `the command was not sent: ${why}`);
   }
 
   /** Looks at a motion that was triggered until it ends. */
@@ -312,7 +312,7 @@ export class RobotGateway {
       const verdict = judgeSent(motion.number, latchedBefore, last);
       switch (verdict.kind) {
         case 'done':
-          return this.#settle(motion, 'DONE', last, `${motion.operation} done`);
+          return this.#settle(motion, 'DONE', last, 'the controller reports it done');
         case 'failed':
           return this.#settle(motion, 'FAILED', last, `the controller reports error ${last.errorCode}`);
         case 'unknown':
@@ -320,7 +320,12 @@ export class RobotGateway {
         case 'not_taken':
           notTaken += 1;
           if (notTaken === 2)
-            return this.#settle(motion, 'FAILED', last, 'the controller did not take the command');
+            return this.#settle(
+              motion,
+              'FAILED',
+              last,
+              'the controller acknowledged the command, but did not take it',
+            );
           break;
         case 'moving':
           await this.#reportWhenDue(last);
@@ -347,7 +352,12 @@ export class RobotGateway {
   async #recover(motion: LiveMotion, refused = false): Promise<void> {
     if (this.#untriggered === motion.number) {
       const view = await this.#wire.observe().catch(() => null); // sensors are welcome, not needed
-      await this.#settle(motion, 'FAILED', view, 'not sent: the journal did not answer in time');
+      await this.#settle(
+        motion,
+        'FAILED',
+        view,
+        'the command was not sent: the journal did not answer in time',
+      );
       return;
     }
     if (!refused) {
@@ -368,8 +378,7 @@ export class RobotGateway {
           this.#log.info({ number: motion.number, verdict: verdict.kind }, 'attached to a motion');
           return await this.#watch(motion, null, startedAt);
         }
-        if (refused)
-          return await this.#settle(motion, 'FAILED', last, 'not sent: the controller refused the trigger');
+        if (refused) return await this.#settle(motion, 'FAILED', last, 'the controller refused the command');
         looks += 1;
         if (looks === 2) {
           if (verdict.kind === 'unknown') return await this.#settle(motion, 'UNKNOWN', last, verdict.why);
@@ -377,7 +386,7 @@ export class RobotGateway {
             motion,
             'FAILED',
             last,
-            'not sent: the controller did not take the command',
+            'the controller did not take the command: in two looks it was idle and showed the number before it',
           );
         }
         if (!last.busy) await this.#wire.disarm(motion);
@@ -391,7 +400,7 @@ export class RobotGateway {
             motion,
             refused ? 'FAILED' : 'UNKNOWN',
             last,
-            `${refused ? 'not ' : ''}sent, and then: ${why}`,
+            `${refused ? 'the controller refused the command' : 'the command was sent'}, then the controller did not answer: ${why}`,
           );
         }
         this.#log.warn({ number: motion.number, err: error }, 'looks for a motion');

@@ -9,7 +9,27 @@ export type FaultKind =
   | 'barcode_mismatch';
 
 /** What the operator may answer; `retry_undo` only answers a stuck compensation. */
-export type FaultAnswer = 'at_source' | 'at_target' | 'in_carrier' | 'with_me' | 'not_found' | 'retry_undo';
+const FAULT_ANSWERS = [
+  'at_source',
+  'at_target',
+  'in_carrier',
+  'with_me',
+  'not_found',
+  'retry_undo',
+] as const;
+export type FaultAnswer = (typeof FAULT_ANSWERS)[number];
+
+/**
+ * Whether the process that asks can still put a tube down that is in the carrier. After a mismatch everything was put
+ * back already; a process that takes over another's job moves nothing.
+ */
+const CAN_PUT_BACK: Readonly<Record<FaultKind, boolean>> = {
+  outcome_unknown: true,
+  compensation_stuck: true,
+  step_conflict: true,
+  barcode_mismatch: false,
+  workflow_gone: false,
+};
 
 /** The question that is open. */
 export interface OpenFault {
@@ -17,8 +37,18 @@ export interface OpenFault {
   readonly kind: FaultKind;
   /** a robot is frozen by it */
   readonly hasRobot: boolean;
-  /** the process can still put a tube down that is in the carrier */
-  readonly canPutBack: boolean;
+}
+
+/** The answers an operator is offered: those that are taken when the robot is fit, and name a place the job has. */
+export function offeredAnswers(
+  fault: OpenFault,
+  places: { readonly hasSource: boolean; readonly hasTarget: boolean },
+): FaultAnswer[] {
+  return FAULT_ANSWERS.filter((answer) => {
+    if (answer === 'at_source' && !places.hasSource) return false;
+    if (answer === 'at_target' && !places.hasTarget) return false;
+    return refusalOfAnswer(fault, { faultId: fault.faultId, answer, robotFit: true }) === null;
+  });
 }
 
 /**
@@ -52,7 +82,7 @@ export function refusalOfAnswer(
   }
   if (given.answer === 'in_carrier') {
     if (!fault.hasRobot) return invalid('No robot works for this job: the tube cannot be in a carrier.');
-    if (!fault.canPutBack || !given.robotFit) {
+    if (!CAN_PUT_BACK[fault.kind] || !given.robotFit) {
       return invalid('The robot will not put the tube down: take it out of the carrier and answer with_me.');
     }
   }

@@ -46,6 +46,11 @@ export function classifyScan(report: ScanReport): ScanVerdict {
   return report.barcodeMatches ? 'matches' : 'mismatch';
 }
 
+/** What is known of a motion that has ended, for the operator: what became of the command, and what the sensors see. */
+export function describeOutcome(outcome: SensorReport & { readonly detail: string }): string {
+  return `${outcome.detail.replace(/\.$/, '')}. The sensors: ${describeSensors(outcome)}.`;
+}
+
 /** A sentence part for the operator, e.g. `carrier full, source empty, target not seen`. */
 export function describeSensors(report: SensorReport): string {
   const say = (seen: boolean | null) => (seen === null ? 'not seen' : seen ? 'full' : 'empty');

@@ -255,11 +255,8 @@ export class Process {
     return { state: 'REFUSED', detail: refused.refusal.detail };
   }
 
-  /**
-   * Freezes the job, and the robot it has, and waits for the operator's answer. A wish to cancel waits as well.
-   * @param canPutBack whether the process can still put down a tube that is in the carrier
-   */
-  async ask(problem: ParkedProblem, canPutBack: boolean): Promise<Decision> {
+  /** Freezes the job, and the robot it has, and waits for the operator's answer. A wish to cancel waits as well. */
+  async ask(problem: ParkedProblem): Promise<Decision> {
     this.#faults += 1;
     const fault = this.#faults;
     const { robotId } = problem;
@@ -268,7 +265,7 @@ export class Process {
       this.ref(`park/${fault}`),
       problem,
     );
-    this.#fault = { faultId, kind: problem.kind, hasRobot: robotId !== null, canPutBack };
+    this.#fault = { faultId, kind: problem.kind, hasRobot: robotId !== null };
     this.#decisions.open();
     if (robotId !== null) {
       await steps('Freeze the robot').reportFault(this.ref(`fault/${fault}`), robotId, faultId, false);
@@ -334,7 +331,7 @@ export class Process {
     const detail = reasonOf(error);
     if (codeOf(error) === 'STEP_REPEATED_DIFFERENTLY') {
       const problem = { kind: 'step_conflict', detail, robotId: this.robotId, candidates: null } as const;
-      await this.ask(problem, true).catch((failed: unknown) => {
+      await this.ask(problem).catch((failed: unknown) => {
         if (endedAs(failed) === undefined) throw failed;
       });
     }
@@ -350,7 +347,7 @@ export class Process {
   }
 
   async #askAboutUndo(problem: Pick<ParkedProblem, 'detail'> & Partial<ParkedProblem>): Promise<void> {
-    await this.ask({ kind: 'compensation_stuck', robotId: this.robotId, candidates: null, ...problem }, true);
+    await this.ask({ kind: 'compensation_stuck', robotId: this.robotId, candidates: null, ...problem });
   }
 
   async #takeCancel(by: Actor, reason: string | null): Promise<Answer> {

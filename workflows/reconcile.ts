@@ -1,4 +1,4 @@
-import { describeSensors } from '../domain/motion.ts';
+import { describeOutcome } from '../domain/motion.ts';
 import { releaseStep } from '../domain/turns.ts';
 import { motions, steps } from './activities.ts';
 import { serveExpedite } from './expedite.ts';
@@ -28,9 +28,9 @@ export async function reconcileJob(input: ReconcileInput): Promise<JobOutcome | 
     if (liveCommandId !== null) {
       const ref = process.ref('last-motion');
       const settled = await motions('Wait for the motion under way').awaitMotion(ref, liveCommandId);
-      detail += ` Its last motion: ${settled.detail} (${describeSensors(settled)}).`;
+      detail += ` What became of its last motion: ${describeOutcome(settled)}`;
     }
-    const { answer } = await process.ask({ kind: 'workflow_gone', detail, robotId, candidates }, false);
+    const { answer } = await process.ask({ kind: 'workflow_gone', detail, robotId, candidates });
 
     if (robotId !== null) {
       await steps('Give the robot’s turns back').releaseTurn(process.ref(releaseStep(null)), robotId, null);

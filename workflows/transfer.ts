@@ -1,7 +1,7 @@
 import type { Mark, MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
 import type { FaultAnswer } from '../domain/fault.ts';
 import type { Phase } from '../domain/job.ts';
-import { classifyPick, classifyPlace, classifyScan, describeSensors } from '../domain/motion.ts';
+import { classifyPick, classifyPlace, classifyScan, describeOutcome } from '../domain/motion.ts';
 import { motions, type Steps, steps } from './activities.ts';
 import { isStepFailure, reasonOf } from './failures.ts';
 import type { PlaceRef } from './messages/job.ts';
@@ -63,10 +63,10 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
     case 'not_picked':
       throw new Abandoned(
         'FAILED',
-        `The robot did not pick the tube from ${labelOf(from)}: ${picked.detail}.`,
+        `The robot did not pick the tube from ${labelOf(from)}: ${describeOutcome(picked)}`,
       );
     case 'unknown':
-      return askWhere(process, unknownAfter('picking from', from, picked, [seenAt(from), carrier]));
+      return askWhere(process, unknownAfter('pick the tube from', from, picked, [seenAt(from), carrier]));
     case 'picked':
   }
   const held = await recordSeen(process, 'custody/carrier', carrier, running('IN_CARRIER'));
@@ -75,21 +75,19 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
   const read = await readBarcode(process, turn, route);
   switch (classifyScan(read)) {
     case 'unknown':
-      return askWhere(process, unknownAfter('reading the tube of', from, read, [seenAt(from), carrier]));
+      return askWhere(
+        process,
+        unknownAfter('read the label of the tube from', from, read, [seenAt(from), carrier]),
+      );
     case 'unread':
       throw new Abandoned('FAILED', `The robot could not read the label in ${SCANS} tries.`);
     case 'mismatch':
-      await process.saga.unwind(before);
-      return askWhere(
-        process,
-        {
-          kind: 'barcode_mismatch',
-          detail: `The tube in ${labelOf(from)} has another barcode than the one expected there. It was put back.`,
-          robotId,
-          candidates: null,
-        },
-        false,
-      );
+      return askWhere(process, {
+        kind: 'barcode_mismatch',
+        detail: afterMismatch(from, await process.saga.unwind(before)),
+        robotId,
+        candidates: null,
+      });
     case 'matches':
   }
   process.stopIfCancelled(`the tube was placed in ${labelOf(to)}`);
@@ -104,9 +102,12 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
   });
   switch (classifyPlace(placed)) {
     case 'still_held':
-      throw new Abandoned('FAILED', `The robot did not place the tube in ${labelOf(to)}: ${placed.detail}.`);
+      throw new Abandoned(
+        'FAILED',
+        `The robot did not place the tube in ${labelOf(to)}: ${describeOutcome(placed)}`,
+      );
     case 'unknown':
-      return askWhere(process, unknownAfter('placing into', to, placed, [carrier, seenAt(to)]));
+      return askWhere(process, unknownAfter('put the tube into', to, placed, [carrier, seenAt(to)]));
     case 'placed':
   }
   const deviation = await recordSeen(process, 'custody/target', seenAt(to), route.arrived);
@@ -127,8 +128,8 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
 }
 
 /** Asks the operator where the tube is. @throws Abandoned when it is not where the process wanted it */
-async function askWhere(process: Process, problem: ParkedProblem, canPutBack = true): Promise<Arrival> {
-  const { answer } = await process.ask(problem, canPutBack);
+async function askWhere(process: Process, problem: ParkedProblem): Promise<Arrival> {
+  const { answer } = await process.ask(problem);
   if (answer === 'at_target') return { at: 'target', isDeviation: true };
   if (answer === 'with_me') return { at: 'person', isDeviation: true };
   const ended = process.isCancelRequested ? 'CANCELLED' : 'FAILED';
@@ -139,18 +140,29 @@ function say(answer: FaultAnswer): string {
   return answer.replaceAll('_', ' ');
 }
 
+/** The question after a motion that the sensors do not explain: what was to be done, what became of it, what they see. */
 function unknownAfter(
-  doing: string,
+  what: string,
   site: Site,
   outcome: MotionOutcome,
   candidates: readonly SeenAt[],
-): ParkedProblem & { robotId: string | null } {
+): ParkedProblem {
   return {
     kind: 'outcome_unknown',
-    detail: `After ${doing} ${labelOf(site)} nobody knows where the tube is: ${outcome.detail} (${describeSensors(outcome)}).`,
+    detail: `The robot was to ${what} ${labelOf(site)}: ${describeOutcome(outcome)} Nobody knows where the tube is.`,
     robotId: candidates.flatMap((seen) => (seen.kind === 'carrier' ? [seen.robotId] : []))[0] ?? null,
     candidates,
   };
+}
+
+/** @param undone what the undo said of the tube that was picked */
+function afterMismatch(from: Site, undone: readonly string[]): string {
+  const found = `The tube the robot picked from ${labelOf(from)} has another barcode than the one expected there.`;
+  return [
+    found,
+    ...undone,
+    `Unless the tube of this job is found there, ${labelOf(from)} is blocked until a person has seen to it.`,
+  ].join(' ');
 }
 
 interface Move {
@@ -223,9 +235,12 @@ async function putBack(process: Process, turn: Turn, route: Route, attempt: numb
     );
     switch (classifyPick(fetched)) {
       case 'not_picked':
-        throw stuck(`The robot did not fetch the tube from ${labelOf(to)}: ${fetched.detail}.`, null);
+        throw stuck(
+          `The robot did not fetch the tube from ${labelOf(to)}: ${describeOutcome(fetched)}`,
+          null,
+        );
       case 'unknown':
-        throw stuck(unknownAfter('picking from', to, fetched, []).detail, [
+        throw stuck(unknownAfter('pick the tube from', to, fetched, []).detail, [
           seenAt(to),
           { kind: 'carrier', robotId },
         ]);
@@ -244,11 +259,11 @@ async function putBack(process: Process, turn: Turn, route: Route, attempt: numb
   switch (classifyPlace(placed)) {
     case 'still_held':
       throw stuck(
-        `The robot holds the tube and could not put it back into ${labelOf(from)}: ${placed.detail}.`,
+        `The robot holds the tube and could not put it back into ${labelOf(from)}: ${describeOutcome(placed)}`,
         null,
       );
     case 'unknown':
-      throw stuck(unknownAfter('putting back into', from, placed, []).detail, [
+      throw stuck(unknownAfter('put the tube back into', from, placed, []).detail, [
         { kind: 'carrier', robotId },
         seenAt(from),
       ]);

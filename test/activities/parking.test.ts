@@ -230,6 +230,72 @@ describe('the operator’s answer', () => {
   });
 });
 
+describe('a place in which the robot found another tube', () => {
+  /** A retrieval by robot whose tube was not the one expected: it was put back, and the operator is asked. */
+  async function mismatched(problem: 'barcode_mismatch' | 'outcome_unknown' = 'barcode_mismatch') {
+    const tube = await lab.storedTube();
+    const job = await lab.retrieval(tube.sampleId, 'robot');
+    await job.reserved(AT_WORK);
+    const asked = { kind: problem, detail: 'Another barcode.', robotId: lab.robotId, candidates: null };
+    const { faultId } = await lab.storage.park(job.ref(), asked);
+    return { ...tube, job, faultId };
+  }
+  const place = async (id: string) => {
+    const [row] = await lab.rows<{ state: string; blocked_reason: string | null; job_id: string | null }>(
+      sql`SELECT state, blocked_reason, job_id FROM position WHERE id = ${id}`,
+    );
+    return row;
+  };
+
+  test.each(['not_found', 'with_me'] as const)(
+    'is offered to nobody after %s: it is blocked until somebody has looked',
+    async (where) => {
+      const { job, faultId, barcode, sampleId, positionId } = await mismatched();
+      const sampleBarcode = where === 'not_found' ? null : barcode;
+      const given = answer(faultId, { answer: where, sampleBarcode });
+      expect(await lab.storage.applyDecision(job.ref(), given)).toEqual({ outcome: 'done' });
+      await lab.storage.finishJob(job.ref(), 'FAILED', 'Another tube stands there.');
+      expect(await place(positionId)).toEqual({
+        state: 'blocked',
+        blocked_reason: expect.stringContaining('another barcode'),
+        job_id: null,
+      });
+      expect(await lab.sample(sampleId)).toMatchObject({
+        custody: where === 'not_found' ? 'unknown' : 'person',
+        job_id: null,
+      });
+      const [entry] = await lab.rows<{ type: string }>(
+        sql`SELECT type FROM event WHERE subject = ${`location/${lab.box}`} ORDER BY recorded_at DESC LIMIT 1`,
+      );
+      expect(entry?.type).toBe('storage.location.position_blocked');
+    },
+  );
+
+  test('is the tube’s own when that is found there after all', async () => {
+    const { job, faultId, barcode, sampleId, positionId } = await mismatched();
+    const given = answer(faultId, { answer: 'at_source', sampleBarcode: barcode });
+    expect(await lab.storage.applyDecision(job.ref(), given)).toEqual({ outcome: 'done' });
+    await lab.storage.finishJob(job.ref(), 'FAILED', 'The label was misread.');
+    expect(await place(positionId)).toMatchObject({ state: 'occupied' });
+    expect(await lab.sample(sampleId)).toMatchObject({ custody: 'position', position_id: positionId });
+  });
+
+  test('is blocked also when another workflow had to ask again', async () => {
+    const { job, positionId } = await mismatched();
+    const again = { kind: 'workflow_gone', detail: 'Gone.', robotId: null, candidates: null } as const;
+    const { faultId } = await lab.storage.park(job.ref(), again);
+    await lab.storage.applyDecision(job.ref(), answer(faultId, { answer: 'not_found' }));
+    expect(await place(positionId)).toMatchObject({ state: 'blocked' });
+  });
+
+  test('is free again where there was no other tube', async () => {
+    const { job, faultId, positionId } = await mismatched('outcome_unknown');
+    await lab.storage.applyDecision(job.ref(), answer(faultId, { answer: 'not_found' }));
+    await lab.storage.finishJob(job.ref(), 'FAILED', 'Lost.');
+    expect(await place(positionId)).toMatchObject({ state: 'free' });
+  });
+});
+
 describe('taking over a job', () => {
   const adopt = (job: Job) =>
     lab.storage.adoptJob({ ...job.ref(), workflowId: `t-${lab.store.tenantId}:reconcile:${job.id}` });

@@ -122,7 +122,7 @@ describe('a gateway that dies', () => {
     await startGateway();
     const motion = await lab.settled(robot, commandId);
     expect(motion).toMatchObject({ state: 'FAILED', reading: { carrier: true, target: false } });
-    expect(motion.reading?.detail).toMatch(/^not sent/);
+    expect(motion.reading?.detail).toMatch(/^the controller did not take the command/);
     expect(await cell.log()).toHaveLength(1);
   });
 

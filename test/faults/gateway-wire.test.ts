@@ -45,16 +45,18 @@ describe('a gateway whose robot fails', () => {
       expect(motion.state).toBe('FAILED');
       return motion.reading?.detail;
     };
-    expect(await detail('pick', 2)).toBe('never sent: no tube stands at the source');
-    expect(await detail('place', 2)).toBe('never sent: the carrier holds no tube');
-    expect(await detail('scan', 1)).toBe('never sent: the carrier holds no tube to scan');
+    expect(await detail('pick', 2)).toBe('the command was not sent: no tube stands at the source');
+    expect(await detail('place', 2)).toBe('the command was not sent: the carrier holds no tube');
+    expect(await detail('scan', 1)).toBe('the command was not sent: the carrier holds no tube to scan');
     await cell.setMode('estop');
-    expect(await detail('pick', 1)).toBe('never sent: the controller is in mode estop, not auto');
+    expect(await detail('pick', 1)).toBe(
+      'the command was not sent: the controller is in mode estop, not auto',
+    );
     await cell.setMode('auto');
     await cell.putTube(1, 1, 3, 'TUBE-3');
     expect(await lab.perform(robot, 'pick', 1)).toMatchObject({ state: 'DONE' });
-    expect(await detail('pick', 3)).toBe('never sent: the carrier holds a tube already');
-    expect(await detail('place', 3)).toBe('never sent: a tube stands at the target already');
+    expect(await detail('pick', 3)).toBe('the command was not sent: the carrier holds a tube already');
+    expect(await detail('place', 3)).toBe('the command was not sent: a tube stands at the target already');
     expect(await cell.log()).toHaveLength(1);
     expect((await cell.world()).triggers).toEqual({ taken: 1, refused: 0 });
   });
@@ -169,7 +171,7 @@ describe('a gateway whose robot fails', () => {
       reading: { carrier: true },
     });
     const next = await lab.perform(robot, 'place', 2);
-    expect(next.reading?.detail).toBe('never sent: the controller is busy with command 1');
+    expect(next.reading?.detail).toBe('the command was not sent: the controller is busy with command 1');
   });
 
   it('reports an emergency stop in the middle of a motion', async () => {
@@ -196,7 +198,7 @@ describe('a gateway whose robot fails', () => {
     await cell.cut(6_000);
     const motion = await lab.perform(robot, 'pick', 2);
     expect(motion).toMatchObject({ state: 'FAILED', reading: { carrier: null, source: null } });
-    expect(motion.reading?.detail).toMatch(/^never sent/);
+    expect(motion.reading?.detail).toMatch(/^the command was not sent/);
     const [state] = await lab.sql('SELECT connected FROM robot_state WHERE robot_id = $1', [robot.robotId]);
     expect(state).toEqual({ connected: false });
   });

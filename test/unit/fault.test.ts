@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type OpenFault, refusalOfAnswer } from '../../domain/fault.ts';
+import { type FaultKind, type OpenFault, offeredAnswers, refusalOfAnswer } from '../../domain/fault.ts';
 
-const open: OpenFault = { faultId: 'f1', kind: 'outcome_unknown', hasRobot: true, canPutBack: true };
+const open: OpenFault = { faultId: 'f1', kind: 'outcome_unknown', hasRobot: true };
 const answer = { faultId: 'f1', answer: 'at_source', robotFit: true } as const;
 
 describe('an answer of the operator', () => {
@@ -29,7 +29,30 @@ describe('an answer of the operator', () => {
     const held = { ...answer, answer: 'in_carrier' } as const;
     expect(refusalOfAnswer(open, held)).toBeNull();
     expect(refusalOfAnswer(open, { ...held, robotFit: false })?.code).toBe('VALIDATION');
-    expect(refusalOfAnswer({ ...open, canPutBack: false }, held)?.code).toBe('VALIDATION');
+    for (const kind of ['barcode_mismatch', 'workflow_gone'] as const)
+      expect(refusalOfAnswer({ ...open, kind }, held)?.code).toBe('VALIDATION');
     expect(refusalOfAnswer({ ...open, hasRobot: false }, held)?.code).toBe('VALIDATION');
+  });
+});
+
+describe('the answers that are offered', () => {
+  const everywhere = { hasSource: true, hasTarget: true };
+
+  test.each<[FaultKind, string[]]>([
+    ['outcome_unknown', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found']],
+    ['compensation_stuck', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found', 'retry_undo']],
+    ['step_conflict', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found']],
+    ['barcode_mismatch', ['at_source', 'at_target', 'with_me', 'not_found']],
+    ['workflow_gone', ['at_source', 'at_target', 'with_me', 'not_found']],
+  ])('for %s are those that will be taken', (kind, answers) => {
+    expect(offeredAnswers({ ...open, kind }, everywhere)).toEqual(answers);
+  });
+
+  test('name no carrier where no robot works, and no place the job does not have', () => {
+    expect(offeredAnswers({ ...open, hasRobot: false }, { hasSource: false, hasTarget: true })).toEqual([
+      'at_target',
+      'with_me',
+      'not_found',
+    ]);
   });
 });

@@ -3,6 +3,7 @@ import {
   classifyPick,
   classifyPlace,
   classifyScan,
+  describeOutcome,
   describeSensors,
   type SensorReport,
 } from '../../domain/motion.ts';
@@ -63,6 +64,19 @@ describe('a scan in the carrier', () => {
   ] as const)('carrier %s, matches %s: %s', (carrier, barcodeMatches, verdict) => {
     expect(classifyScan({ ...report(carrier, null, null), barcodeMatches })).toBe(verdict);
   });
+});
+
+test('what became of a motion is told as it is known: the command, then what the sensors see', () => {
+  const outcome = {
+    ...report(true, true, null),
+    detail: 'the command was not sent: the carrier holds a tube already',
+  };
+  expect(describeOutcome(outcome)).toBe(
+    'the command was not sent: the carrier holds a tube already. The sensors: carrier full, source full, target not seen.',
+  );
+  expect(describeOutcome({ ...outcome, detail: 'The gateway reported nothing.' })).toMatch(
+    /^The gateway reported nothing\. The/,
+  );
 });
 
 test('sensors are described for the operator', () => {

@@ -47,7 +47,7 @@ describe('the gateway of a robot', () => {
       source: false,
       target: null,
       barcode: null,
-      detail: 'pick done',
+      detail: 'the controller reports it done',
     });
     expect(line).toMatchObject({ state: 'DONE', latchedBefore: 0 });
     expect(await settled(journal.accept('scan', 1))).toMatchObject({
@@ -69,7 +69,7 @@ describe('the gateway of a robot', () => {
     await warmUp(journal);
     journal.hasTurn = false;
     const line = journal.accept('place', 2);
-    expect((await settled(line))?.detail).toBe('never sent: the turn of its job is over');
+    expect((await settled(line))?.detail).toBe('the command was not sent: the turn of its job is over');
     journal.epoch += 1;
     expect(await ended).toBe('epoch_lost');
     expect(wire.log).toEqual([1]);
@@ -106,7 +106,7 @@ describe('the gateway of a robot', () => {
     };
     serve();
     const line = journal.accept('pick', 1);
-    expect((await settled(line))?.detail).toMatch(/^not sent/);
+    expect((await settled(line))?.detail).toMatch(/^the command was not sent/);
     expect(line.state).toBe('FAILED');
     expect(wire.log).toEqual([]);
   });
@@ -128,7 +128,7 @@ describe('the gateway of a robot', () => {
     await warmUp(journal);
     wire.nextTrigger = 'lost_before';
     const lost = journal.accept('place', 2);
-    expect((await settled(lost))?.detail).toMatch(/^not sent/);
+    expect((await settled(lost))?.detail).toMatch(/^the controller did not take the command/);
     wire.nextTrigger = 'lost_after';
     const done = journal.accept('place', 2);
     await settled(done);
@@ -235,7 +235,7 @@ describe('the gateway of a robot', () => {
     wire.isSilent = true;
     serve();
     const unsent = journal.accept('pick', 1);
-    expect((await settled(unsent))?.detail).toMatch(/^never sent/);
+    expect((await settled(unsent))?.detail).toMatch(/^the command was not sent/);
     expect(unsent).toMatchObject({ state: 'FAILED', reading: { carrier: null } });
     wire.isSilent = false;
     await settled(journal.accept('pick', 1));
@@ -307,7 +307,12 @@ describe('the gateway of a robot', () => {
           expect(moved).toBeLessThanOrEqual(1);
           expect(new Set(wire.triggers).size, 'triggers per number').toBe(wire.triggers.length);
           if (line.state === 'DONE') expect(moved).toBe(1);
-          if (/^(not|never) sent/.test(line.reading?.detail ?? '')) expect(moved).toBe(0);
+          if (
+            /^the (command was not sent|controller (did not take|refused) the command)/.test(
+              line.reading?.detail ?? '',
+            )
+          )
+            expect(moved).toBe(0);
         }
         gateway.abandon();
       }),
