@@ -15,6 +15,7 @@ export function jobPath(jobId: string): string {
 /** A job as callers see it: what has no value is left out. */
 export function presentJob(job: JobRecord, links: Links): Job {
   const { question, faultId } = job;
+  const awaited = waitingFor(job);
   return {
     id: job.id,
     kind: job.kind,
@@ -34,10 +35,9 @@ export function presentJob(job: JobRecord, links: Links): Job {
     updatedAt: job.updatedAt.toISOString(),
     ...(job.finishedAt && { finishedAt: job.finishedAt.toISOString() }),
     ...(job.cancelRequestedAt && { cancelRequestedAt: job.cancelRequestedAt.toISOString() }),
+    ...(awaited && { waitingFor: awaited }),
     ...(question &&
-      (faultId === null
-        ? { waitingFor: WaitingFor.parse(withoutNulls(question)) }
-        : { question: OperatorQuestion.parse(withoutNulls({ ...question, faultId })) })),
+      faultId !== null && { question: OperatorQuestion.parse(withoutNulls({ ...question, faultId })) }),
     ...(job.result && { result: JobResult.parse(withoutNulls(job.result)) }),
     links: {
       self: jobPath(job.id),
@@ -46,6 +46,14 @@ export function presentJob(job: JobRecord, links: Links): Job {
       }),
     },
   };
+}
+
+/** What keeps a job from going on, or undefined: it works, or is over. */
+function waitingFor({ state, phase, question, faultId, robotId }: JobRecord): WaitingFor | undefined {
+  if (state === 'AWAITING_OPERATOR') return { kind: 'decision' };
+  if (question && faultId === null) return WaitingFor.parse(withoutNulls(question));
+  if (phase === 'AWAITING_TURN') return { kind: 'robot_turn', ...(robotId !== null && { robotId }) };
+  return undefined;
 }
 
 export function presentJobWithSteps(

@@ -181,7 +181,7 @@ const jobFields = {
   updatedAt: Instant,
   finishedAt: Instant.optional(),
   cancelRequestedAt: Instant.optional(),
-  waitingFor: WaitingFor.optional().openapi({ description: 'While it waits for a person.' }),
+  waitingFor: WaitingFor.optional().openapi({ description: 'While it waits for a person or a robot.' }),
   question: OperatorQuestion.optional().openapi({ description: 'While it waits for an operator’s answer.' }),
   result: JobResult.optional(),
   links: z.object({ self: z.string(), temporal: z.string().optional() }),
@@ -242,7 +242,9 @@ export const DecisionRequest = z
     sampleBarcode: NewBarcode.optional().openapi({
       description: 'The tube’s barcode, scanned where it was found; not for not_found and retry_undo.',
     }),
-    robotFit: z.boolean().openapi({ description: 'May the robot go on working?' }),
+    robotFit: z.boolean().openapi({
+      description: 'May the robot go on working? `true` is taken only from a station enrolled at it.',
+    }),
     comment: z.string().trim().min(1).max(1_000).optional(),
   })
   .openapi('DecisionRequest');

@@ -64,14 +64,16 @@ export const PlacementExplanation = z
   .openapi('PlacementExplanation');
 export type PlacementExplanation = z.infer<typeof PlacementExplanation>;
 
-/** What a job waits for while it waits for a person. */
+/** What a job waits for, while it cannot go on by itself. */
 export const WaitingFor = z
   .object({
-    kind: z.enum(['confirm', 'hand_over']).openapi({
+    kind: z.enum(['confirm', 'hand_over', 'decision', 'robot_turn']).openapi({
       description:
-        '`confirm`: the scan of tube and container; `hand_over`: somebody who takes the tube from the hand-off. ' +
-        'Each is the name of the call that ends the wait.',
+        '`confirm`: the scan of tube and container; `hand_over`: somebody who takes the tube from the hand-off; ' +
+        '`decision`: an operator’s answer to `question`. Each of these is the name of the call that ends the wait. ' +
+        '`robot_turn`: the robot’s turn, which comes when those before it in the queue are done and the robot works.',
     }),
+    robotId: Id.optional().openapi({ description: 'The robot whose turn is waited for.' }),
   })
   .openapi('WaitingFor');
 export type WaitingFor = z.infer<typeof WaitingFor>;

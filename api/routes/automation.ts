@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { listJobs } from '../../db/jobs.ts';
+import { type JobRecord, listJobs } from '../../db/jobs.ts';
 import { DomainError } from '../../domain/errors.ts';
 import {
   CancelRequest,
@@ -28,6 +28,7 @@ import { confirmationOf } from '../orders.ts';
 import { rememberAnswer } from '../processes.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { signalJob } from '../signals.ts';
+import { requireStationAt } from '../stations.ts';
 import { requireJob, tellJob } from '../updates.ts';
 import { ASKING_EXAMPLE, EXAMPLE_ID, JOB_EXAMPLE, SCAN_EXAMPLE } from './examples.ts';
 
@@ -128,7 +129,8 @@ const decisionRoute = createRoute({
   path: '/automation/jobs/{id}/decision',
   tags: ['Automation'],
   summary: 'Answer the operator’s question',
-  description: 'Bound to the fault it was asked for: an answer to another fault is refused as stale.',
+  description:
+    'Bound to the fault it was asked for: an answer to another fault is refused as stale. `robotFit: true` lets the robot run again and is taken only from a station enrolled at it, as `clear` and `resume` are; with `false` the robot stays held until somebody there clears the fault.',
   request: {
     headers: IdempotencyHeader,
     params: JobParams,
@@ -140,7 +142,10 @@ const decisionRoute = createRoute({
       comment: 'The gripper had let go of it.',
     }),
   },
-  responses: { 200: reply(Job, 'Taken; the job as it is now.', JOB_EXAMPLE), ...problems(...REFUSALS) },
+  responses: {
+    200: reply(Job, 'Taken; the job as it is now.', JOB_EXAMPLE),
+    ...problems('STATION_REQUIRED', ...REFUSALS),
+  },
 });
 
 const cancelRoute = createRoute({
@@ -239,6 +244,7 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         errors: [{ pointer: '/sampleBarcode', detail }],
       });
     }
+    if (decision.robotFit) await requireStationAtRobotOf(c, await requireJob(c, id), decision.faultId);
     await tellJob(c, id, decideUpdate, {
       actor: c.var.actor,
       ...decision,
@@ -260,6 +266,12 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     return c.json(await told(c, id, 202), 202);
   });
   return routes;
+}
+
+/** Of an answer to another question than the job's, nothing comes: that is the workflow's to say. */
+async function requireStationAtRobotOf(c: Context<ApiEnv>, job: JobRecord, faultId: string): Promise<void> {
+  const robotId = job.question?.robotId;
+  if (job.faultId === faultId && typeof robotId === 'string') await requireStationAt(c, robotId);
 }
 
 /** The job after it was told something, kept for a repeat with the same key. */

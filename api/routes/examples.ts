@@ -64,6 +64,9 @@ export const STARTED_EXAMPLE: z.input<typeof Started> = {
 
 export const SCAN_EXAMPLE = { sampleBarcode: 'TUBE-000123', containerBarcode: 'BOX-7', position: 'C5' };
 
+const UNKNOWN_EXAMPLE =
+  'The robot was to put the tube into C5: the controller was still busy after 120 s. The sensors: carrier empty, source not seen, target empty. Nobody knows where the tube is.';
+
 /** A job by robot that asks the operator where the tube is. */
 export const ASKING_EXAMPLE: z.input<typeof JobWithSteps> = {
   id: EXAMPLE_ID,
@@ -78,10 +81,11 @@ export const ASKING_EXAMPLE: z.input<typeof JobWithSteps> = {
   createdAt: '2026-03-02T08:15:00.000Z',
   startedAt: '2026-03-02T08:15:00.020Z',
   updatedAt: '2026-03-02T08:16:12.400Z',
+  waitingFor: { kind: 'decision' },
   question: {
     faultId: EXAMPLE_ID,
     kind: 'outcome_unknown',
-    detail: 'Placing into C5 had no known end: the carrier sensor says empty, the target sensor says empty.',
+    detail: UNKNOWN_EXAMPLE,
     robotId: ROBOT_ID,
     candidates: [
       { kind: 'carrier', robotId: ROBOT_ID },
@@ -103,7 +107,7 @@ export const ASKING_EXAMPLE: z.input<typeof JobWithSteps> = {
     {
       step: 'park/1',
       outcome: 'parked',
-      detail: { faultId: EXAMPLE_ID, kind: 'outcome_unknown', detail: 'Placing into C5 had no known end.' },
+      detail: { faultId: EXAMPLE_ID, kind: 'outcome_unknown', detail: UNKNOWN_EXAMPLE },
       at: '2026-03-02T08:16:12.400Z',
     },
   ],

@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { resolveReference } from '../../db/references.ts';
-import { enrolRobot, listRobots, type RobotRecord, standsAtRobot } from '../../db/robots.ts';
+import { enrolRobot, listRobots, type RobotRecord } from '../../db/robots.ts';
 import { DomainError } from '../../domain/errors.ts';
 import { EnrolRobotRequest, Robot, RobotCommand, RobotList } from '../../schemas/automation.ts';
 import { Id } from '../../schemas/problem.ts';
@@ -10,6 +10,7 @@ import type { ApiEnv, AppDependencies } from '../dependencies.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { rememberAnswer } from '../processes.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
+import { requireStationAt } from '../stations.ts';
 import { tellRobot } from '../updates.ts';
 import { EXAMPLE_ID } from './examples.ts';
 
@@ -111,16 +112,6 @@ export function robotRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     return robot;
   }
 
-  async function requireStationAt(c: Context<ApiEnv>, robot: RobotRecord): Promise<void> {
-    const { tenantId, stationId } = c.var.actor;
-    if (stationId !== null && (await standsAtRobot(db, tenantId, stationId, robot.id))) return;
-    throw new DomainError(
-      'STATION_REQUIRED',
-      `This is done at a station enrolled at ${robot.name}: sign in there.`,
-      { facts: { robotId: robot.id } },
-    );
-  }
-
   routes.openapi(robotsRoute, async (c) => {
     const robots = await listRobots(db, c.var.actor.tenantId);
     return c.json({ robots: robots.map(presentRobot) }, 200);
@@ -155,11 +146,11 @@ export function robotRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         await tellRobot(c, robot.id, maintenanceUpdate, content);
         break;
       case 'resume':
-        await requireStationAt(c, robot);
+        await requireStationAt(c, robot.id);
         await tellRobot(c, robot.id, resumeUpdate, content);
         break;
       case 'clear':
-        await requireStationAt(c, robot);
+        await requireStationAt(c, robot.id);
         await tellRobot(c, robot.id, clearUpdate, { ...content, faultId: command.faultId });
         break;
     }

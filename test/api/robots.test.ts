@@ -155,6 +155,60 @@ test('a job by robot waits for its tube in the hand-off, and the cancelled one g
   expect(over.body.state).toBe('CANCELLED');
 });
 
+test('a job by robot says what it waits for, and only who stands at the robot declares it fit', async () => {
+  expect((await command({ command: 'pause' })).status).toBe(200);
+  const started = await api.send({
+    path: '/storage/samples',
+    json: { barcode: 'TUBE-3', type: 'plasma', zone: '-80', mode: 'robot', target: { within: 'STORE' } },
+  });
+  const path = `/automation/jobs/${started.body.job.id}`;
+  expect((await api.send({ path })).body.waitingFor).toEqual({ kind: 'confirm' });
+  const scan = {
+    sampleBarcode: 'TUBE-3',
+    containerBarcode: 'HANDOFF',
+    position: started.body.handoff.label,
+  };
+  expect((await api.send({ path: `${path}/confirm`, json: scan })).status).toBe(200);
+  const queued = await eventually(
+    () => api.send({ path }),
+    ({ body }) => body.robotId !== undefined,
+  );
+  expect(queued.body.waitingFor).toEqual({ kind: 'robot_turn', robotId });
+
+  const { temporal } = api.dependencies;
+  const jobId: string = started.body.job.id;
+  await temporal.workflow.getHandle(workflowIds.placement(api.lab.tenantId, jobId)).terminate('by the test');
+  const input: ReconcileInput = { jobId, actor: api.lab.administrator, cause: 'workflow_terminated' };
+  await temporal.workflow.start(RECONCILE_JOB, {
+    workflowId: workflowIds.reconcile(api.lab.tenantId, jobId),
+    taskQueue: CONTROL_QUEUE,
+    args: [input],
+  });
+  const asked = await eventually(
+    () => api.send({ path }),
+    ({ body }) => body.state === 'AWAITING_OPERATOR',
+  );
+  expect(asked.body.waitingFor).toEqual({ kind: 'decision' });
+  expect(asked.body.question.robotId).toBe(robotId);
+  const { faultId } = asked.body.question;
+  const decide = (robotFit: boolean, as: Person) =>
+    api.send({
+      path: `${path}/decision`,
+      as,
+      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit },
+    });
+  for (const person of [elsewhere, api.people.lab_administrator]) {
+    const refused = await decide(true, person);
+    expect([refused.status, refused.body.code]).toEqual([403, 'STATION_REQUIRED']);
+  }
+  expect((await robot()).heldFaultId).toBe(faultId);
+  // Where the tube is may be said from anywhere; the robot stays held then.
+  expect((await decide(false, elsewhere)).status).toBe(200);
+  expect((await robot()).heldFaultId).toBe(faultId);
+  expect((await command({ command: 'clear', faultId })).status).toBe(200);
+  expect((await command({ command: 'resume' })).status).toBe(200);
+});
+
 test('the operator is asked when a workflow is gone; a stale answer is refused, the true one taken', async () => {
   const [position] = await positionsOf(api.store, box);
   await storeSample(api.store, { barcode: 'TUBE-2', positionId: position ?? '' });
