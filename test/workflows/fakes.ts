@@ -34,8 +34,9 @@ export type LaboratoryActivities = StorageActivities & MotionActivities & RobotA
 /** One call of an activity, as a test sees it. */
 export interface Call {
   readonly name: string;
-  readonly jobId: string;
-  /** counts the calls for one job, from 0 on, repeats included */
+  /** the job it is for; the robot, for what its entity does */
+  readonly whose: string;
+  /** counts the calls for one job or robot, from 0 on, repeats included */
   readonly n: number;
 }
 
@@ -476,20 +477,19 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   return withHooks({ ...storage, ...motion, ...robots }, options.hooks ?? {});
 }
 
-/** Every activity that has a step reference passes the test's hooks. */
+/** Every activity passes the test's hooks. */
 function withHooks(activities: LaboratoryActivities, hooks: Hooks): LaboratoryActivities {
   const counts = new Map<string, number>();
   const hooked = Object.entries(activities).map(
     ([name, run]: [string, (...args: never[]) => Promise<unknown>]) => [
       name,
       async (...args: never[]) => {
-        const jobId = jobIdOf(args[0]);
-        if (jobId === undefined) return run(...args);
-        const n = counts.get(jobId) ?? 0;
-        counts.set(jobId, n + 1);
-        await hooks.before?.({ name, jobId, n });
+        const whose = whoseCall(name, args);
+        const n = counts.get(whose) ?? 0;
+        counts.set(whose, n + 1);
+        await hooks.before?.({ name, whose, n });
         const result = await run(...args);
-        await hooks.after?.({ name, jobId, n });
+        await hooks.after?.({ name, whose, n });
         return result;
       },
     ],
@@ -497,8 +497,8 @@ function withHooks(activities: LaboratoryActivities, hooks: Hooks): LaboratoryAc
   return { ...activities, ...Object.fromEntries(hooked) };
 }
 
-function jobIdOf(ref: unknown): string | undefined {
-  return typeof ref === 'object' && ref !== null && 'jobId' in ref && typeof ref.jobId === 'string'
-    ? ref.jobId
-    : undefined;
+/** The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that. */
+function whoseCall(name: string, [first, second]: readonly unknown[]): string {
+  if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
+  return String(name === 'commandRobot' ? first : second);
 }

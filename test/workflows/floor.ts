@@ -66,7 +66,7 @@ export class Floor {
   readonly client: Client;
   readonly taskQueue: string;
   readonly activities: LaboratoryActivities;
-  /** hooks of single jobs, by job id */
+  /** hooks of single jobs and robots, by id */
   readonly hooks = new Map<string, Hooks>();
   readonly #connection: NativeConnection;
   readonly #bundle: WorkflowBundleOption;
@@ -83,8 +83,8 @@ export class Floor {
       client: this.client,
       taskQueue: this.taskQueue,
       hooks: {
-        before: (call) => this.hooks.get(call.jobId)?.before?.(call),
-        after: (call) => this.hooks.get(call.jobId)?.after?.(call),
+        before: (call) => this.hooks.get(call.whose)?.before?.(call),
+        after: (call) => this.hooks.get(call.whose)?.after?.(call),
       },
     });
   }

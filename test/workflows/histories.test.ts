@@ -1,9 +1,11 @@
-import { Worker } from '@temporalio/worker';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import * as workflows from '../../workflows/index.ts';
 import { workflowBundle } from '../setup/temporal.ts';
 import { BRANCHES } from './branches/index.ts';
 import { historyNames, readHistory } from './history.ts';
+import { type Replay, replayAll } from './replay.ts';
+import type { CodeBranch } from './taken-branches.ts';
+import { UNTAKEN } from './untaken-branches.ts';
 
 /** Most events a placement may cost: each is a write of the server. */
 const PLACEMENT_BUDGET = 60;
@@ -14,19 +16,40 @@ const workflowOf = (name: string) =>
   readHistory(name).events[0]?.workflowExecutionStartedEventAttributes?.workflowType?.name;
 
 describe('the committed histories', () => {
-  test('replay on the workflows as they are', async () => {
-    const histories = recorded.map((name) => ({ workflowId: name, history: readHistory(name) }));
-    const failed: string[] = [];
-    for await (const { workflowId, error } of Worker.runReplayHistories(
-      { workflowBundle: workflowBundle() },
-      histories,
-    )) {
-      if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
-    }
-    expect(failed).toEqual([]);
+  let replay: Replay;
+  beforeAll(async () => {
+    replay = await replayAll(workflowBundle().codePath);
   });
 
-  test('are one for each branch, and no other', () => {
+  test('replay on the workflows as they are', () => {
+    expect(replay.failed).toEqual([]);
+  });
+
+  test('take every branch of the workflows', () => {
+    const { branches } = replay;
+    const isListed = ({ file, source, way }: CodeBranch) =>
+      UNTAKEN.some((each) => each.file === file && each.ways.includes(way) && source.includes(each.code));
+    const untaken = branches.filter(({ isTaken }) => !isTaken);
+    const said = ({ file, line, column, way, source }: CodeBranch) =>
+      `${file}:${line}:${column} ${way}: ${source}`;
+    console.log(
+      `${branches.length - untaken.length} of ${branches.length} branches of the workflows are taken`,
+    );
+    expect(branches.length).toBeGreaterThan(400);
+    expect(untaken.filter((branch) => !isListed(branch)).map(said)).toEqual([]);
+    // Whoever makes one of them happen takes it off the list.
+    const stale = UNTAKEN.flatMap(({ file, code, ways }) =>
+      ways
+        .filter(
+          (way) =>
+            !untaken.some((each) => each.file === file && each.way === way && each.source.includes(code)),
+        )
+        .map((way) => `${file}: ${code}: ${way}`),
+    );
+    expect(stale).toEqual([]);
+  });
+
+  test('are one for each scenario, and no other', () => {
     expect(recorded).toEqual(Object.keys(BRANCHES).toSorted());
   });
 

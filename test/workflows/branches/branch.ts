@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { JobOutcome } from '../../../workflows/messages/job.ts';
-import { failure } from '../fakes.ts';
+import { type Call, failure } from '../fakes.ts';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 
 /** What a branch leaves for the record: one history or more. */
@@ -59,6 +59,29 @@ export function failing(
   };
 }
 
+/** Holds every call of this activity, for a job or a robot, until the gate is opened. */
+export function gateAt(
+  floor: Floor,
+  whose: string,
+  activity: string,
+): { readonly isReached: Promise<void>; open(): void } {
+  let reach = () => {};
+  const isReached = new Promise<void>((resolve) => {
+    reach = resolve;
+  });
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const before = ({ name }: Call) => {
+    if (name !== activity) return undefined;
+    reach();
+    return opened;
+  };
+  floor.hooks.set(whose, { before });
+  return { isReached, open: () => open() };
+}
+
 /** A setup that asks to cancel while this activity runs for the n-th time, and lets it end when that is heard. */
 export function cancelledDuring(floor: Floor, setup: JobSetup, activity: string, nth = 1): JobSetup {
   let seen = 0;
@@ -77,19 +100,16 @@ export function cancelledDuring(floor: Floor, setup: JobSetup, activity: string,
   };
 }
 
-/** A setup whose job waits in its first call of this activity until the gate is opened. */
+/** A setup whose job waits in this activity until the gate is opened. */
 export function heldAt(
   floor: Floor,
   setup: JobSetup,
   activity: string,
 ): { readonly setup: JobSetup; open(): void } {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
+  let gate: Pick<ReturnType<typeof gateAt>, 'open'> = { open: () => {} };
   const prepare: JobSetup['prepare'] = (job) => {
     setup.prepare?.(job);
-    floor.hooks.set(job.id, { before: ({ name }) => (name === activity ? opened : undefined) });
+    gate = gateAt(floor, job.id, activity);
   };
-  return { setup: { ...setup, prepare }, open: () => open() };
+  return { setup: { ...setup, prepare }, open: () => gate.open() };
 }

@@ -1,4 +1,6 @@
 import type { Branches } from './branch.ts';
+import { expedites } from './expedite.ts';
+import { failures } from './failing.ts';
 import { moves } from './move.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
@@ -13,4 +15,6 @@ export const BRANCHES: Branches = {
   ...moves,
   ...reconciliations,
   ...robots,
+  ...expedites,
+  ...failures,
 };

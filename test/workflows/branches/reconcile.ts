@@ -17,9 +17,10 @@ async function takenOver(
   return { ...running, handle: await reconcile(floor, running, 'workflow_terminated') };
 }
 
-function reconcile(
+/** Starts the workflow that takes a job over. */
+export function reconcile(
   floor: Floor,
-  { job }: RunningJob,
+  { job }: Pick<RunningJob, 'job'>,
   cause: ReconcileInput['cause'],
 ): Promise<RunningJob['handle']> {
   return floor.client.workflow.start<(input: ReconcileInput) => Promise<JobOutcome>>(RECONCILE_JOB, {
@@ -73,5 +74,24 @@ export const reconciliations: Branches = {
     const ended = await ends(running, 'COMPLETED_WITH_DEVIATION');
     expect(robot.turnJobId).toBeNull();
     return ended;
+  },
+  'reconcile--placement-by-robot--not-found': async (floor) => {
+    const robot = floor.lab.addRobot();
+    robot.faults.push({ on: 'place', how: 'dropped' });
+    const running = await takenOver(floor, { ...byHand, mode: 'robot', isScanned: true, robot }, (each) =>
+      floor.reaches(each, 'AWAITING_OPERATOR'),
+    );
+    await floor.parkedBy(running.job, running.handle.workflowId);
+    await decides(floor, running, 'not_found');
+    return ends(running, 'FAILED', /not found/);
+  },
+  'reconcile--by-hand--cancelled-again-and-in-temporal': async (floor) => {
+    const running = await takenOver(floor, byHand, (each) => floor.reaches(each, 'AWAITING_PERSON'));
+    await floor.reaches(running, 'AWAITING_OPERATOR');
+    await floor.cancel(running);
+    await expect(floor.cancel(running)).resolves.toEqual({ outcome: 'accepted' });
+    await running.handle.cancel();
+    await decides(floor, running, 'with_me');
+    return ends(running, 'CANCELLED');
   },
 };

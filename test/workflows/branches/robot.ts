@@ -1,3 +1,4 @@
+import { WorkflowFailedError } from '@temporalio/client';
 import { expect } from 'vitest';
 import { until } from '../../../stack/processes.ts';
 import { workflowIds } from '../../../workflows/ids.ts';
@@ -13,9 +14,10 @@ import {
   resumeUpdate,
   robotViewQuery,
 } from '../../../workflows/messages/robot.ts';
+import { failure } from '../fakes.ts';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { FakeRobot } from '../laboratory.ts';
-import { type Branches, ends } from './branch.ts';
+import { type Branches, ends, gateAt, heldAt } from './branch.ts';
 
 async function entityOf(floor: Floor, robot: FakeRobot, input: Partial<RobotInput> = {}) {
   const { tenantId } = floor.lab.actor;
@@ -154,21 +156,141 @@ export const robots: Branches = {
     return entity;
   },
   'robot--continued-as-new': async (floor) => {
+    const { first } = await continued(floor);
+    return first;
+  },
+  'robot--continued-from-the-run-before': async (floor) => {
+    const { last } = await continued(floor);
+    return last;
+  },
+  'robot--terminated-while-a-job-has-the-turn': async (floor) => {
     const robot = floor.lab.addRobot();
-    const entity = await entityOf(floor, robot, { maxHistory: 30 });
-    const jobs: RunningJob[] = [];
-    for (let n = 0; n < 4; n += 1) jobs.push(await floor.start({ ...byRobot, robot }));
-    for (const job of jobs) await ends(job, 'COMPLETED');
-    const { firstExecutionRunId } = entity;
-    const now = floor.client.workflow.getHandle(entity.workflowId);
-    expect((await now.describe()).runId).not.toBe(firstExecutionRunId);
-    const state = await now.query(robotViewQuery);
-    await until(
-      'every turn being settled',
-      5_000,
-      async () => (await now.query(robotViewQuery)).settledTurns.length === 4,
-    );
-    expect(state.queue).toEqual([]);
-    return floor.client.workflow.getHandle(entity.workflowId, firstExecutionRunId);
+    const entity = await entityOf(floor, robot);
+    const gate = heldAt(floor, { ...byRobot, robot }, 'awaitMotion');
+    const holder = await floor.start(gate.setup);
+    await floor.reaches(holder, 'RUNNING', 'PICKING');
+    await entity.terminate('lost with its server');
+    const next = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, next.job.id);
+    const again = floor.client.workflow.getHandle(entity.workflowId);
+    await expect(again.query(robotViewQuery)).resolves.toMatchObject({ current: { jobId: holder.job.id } });
+    gate.open();
+    for (const job of [holder, next]) await ends(job, 'COMPLETED');
+    return again;
+  },
+  'robot--cancelled-in-temporal': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(pauseUpdate, { args: [by] });
+    const waiting = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, waiting.job.id);
+    await entity.cancel();
+    await expect(entity.result()).rejects.toThrow(WorkflowFailedError);
+    const cancelled = floor.client.workflow.getHandle(entity.workflowId, entity.firstExecutionRunId);
+    // The next one who asks starts it again, and it knows who waited.
+    Object.assign(robot, { queue: [], dispatch: 'running' });
+    const next = await floor.start({ ...byRobot, robot });
+    for (const job of [waiting, next]) await ends(job, 'COMPLETED');
+    return cancelled;
+  },
+  'robot--refused-twice-for-the-same-fault': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(resumeUpdate, { args: [by] }); // from here on it knows how it stands
+    robot.heldFaults = ['fault-1'];
+    const job = await floor.start({ ...byRobot, robot });
+    await floor.queues(robot.id, job.job.id);
+    await entity.signal(faultSignal, { faultId: 'fault-1', cleared: true });
+    // It asked the database, was refused again, and knows that it is held.
+    await until('the fault being known again', 5_000, async () => {
+      return (await entity.query(robotViewQuery)).heldFaults.length === 1;
+    });
+    await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'fault-1' }] });
+    await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--a-fault-is-told-while-the-turn-is-refused': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(resumeUpdate, { args: [by] }); // from here on it knows how it stands
+    robot.heldFaults = ['fault-1'];
+    const gate = gateAt(floor, robot.id, 'grantTurn');
+    const job = await floor.start({ ...byRobot, robot });
+    await gate.isReached;
+    await entity.signal(faultSignal, { faultId: 'fault-1', cleared: false });
+    // It hears nothing while a step runs, until the step has lasted for most of a workflow task's time.
+    await holds(entity, 'fault-1');
+    gate.open();
+    await floor.queues(robot.id, job.job.id);
+    await entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'fault-1' }] });
+    await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--a-command-is-overtaken-by-a-fault': async (floor) => {
+    const robot = floor.lab.addRobot();
+    robot.heldFaults = ['fault-1'];
+    const entity = await entityOf(floor, robot);
+    await holds(entity, 'fault-1');
+    const gate = gateAt(floor, robot.id, 'commandRobot');
+    const by = { actor: floor.lab.actor, reason: null };
+    const cleared = entity.executeUpdate(clearUpdate, { args: [{ ...by, faultId: 'fault-1' }] });
+    await gate.isReached;
+    await entity.signal(faultSignal, { faultId: 'fault-2', cleared: false });
+    await holds(entity, 'fault-1', 'fault-2');
+    gate.open();
+    await expect(cleared).resolves.toEqual({ outcome: 'accepted' });
+    await holds(entity, 'fault-2');
+    await entity.signal(faultSignal, { faultId: 'fault-2', cleared: true });
+    await ends(await floor.start({ ...byRobot, robot }), 'COMPLETED');
+    return entity;
+  },
+  'robot--a-command-fails-for-good': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    floor.hooks.set(robot.id, {
+      before: ({ name }) => {
+        if (name !== 'commandRobot') return;
+        floor.hooks.delete(robot.id);
+        throw failure('NOT_FOUND', 'the command cannot be written');
+      },
+    });
+    const by = { actor: floor.lab.actor, reason: null };
+    await expect(entity.executeUpdate(pauseUpdate, { args: [by] })).rejects.toThrow();
+    // The commands after it are carried out.
+    await expect(entity.executeUpdate(pauseUpdate, { args: [by] })).resolves.toEqual({ outcome: 'accepted' });
+    await entity.executeUpdate(resumeUpdate, { args: [by] });
+    await ends(await floor.start({ ...byRobot, robot }), 'COMPLETED');
+    return entity;
   },
 };
+
+/** Waits until the entity knows just these faults. */
+function holds(entity: Awaited<ReturnType<typeof entityOf>>, ...faults: readonly string[]): Promise<void> {
+  return until(`the robot being held by ${faults.join()}`, 10_000, async () => {
+    const { heldFaults } = await entity.query(robotViewQuery);
+    return heldFaults.join() === faults.join();
+  });
+}
+
+/** A robot that works through its queue in more than one run. */
+async function continued(floor: Floor) {
+  const robot = floor.lab.addRobot();
+  const entity = await entityOf(floor, robot, { maxHistory: 30 });
+  const jobs: RunningJob[] = [];
+  for (let n = 0; n < 4; n += 1) jobs.push(await floor.start({ ...byRobot, robot }));
+  for (const job of jobs) await ends(job, 'COMPLETED');
+  const now = floor.client.workflow.getHandle(entity.workflowId);
+  await until('every turn being settled', 5_000, async () => {
+    return (await now.query(robotViewQuery)).settledTurns.length === 4;
+  });
+  expect((await now.query(robotViewQuery)).queue).toEqual([]);
+  const { runId } = await now.describe();
+  expect(runId).not.toBe(entity.firstExecutionRunId);
+  return {
+    first: floor.client.workflow.getHandle(entity.workflowId, entity.firstExecutionRunId),
+    last: floor.client.workflow.getHandle(entity.workflowId, runId),
+  };
+}
