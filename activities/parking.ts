@@ -6,6 +6,7 @@ import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.
 import type { JobRecord } from '../db/jobs.ts';
 import { blockHeldPosition } from '../db/location-service.ts';
 import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
+import { scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
 import { hasAsked } from '../db/steps.ts';
 import { clearHold, holdRobot } from '../db/turns.ts';
@@ -96,7 +97,7 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
           const sample = await lockSample(change.tx, tenantId, job.sampleId);
           const to = whereFound(job, sample, decision);
           if (to !== null && sample !== null) {
-            checkBarcode(sample, decision);
+            await checkBarcode(change.tx, sample, decision);
             await moveSampleCustody(change, {
               tenantId,
               sample,
@@ -226,7 +227,7 @@ function whereFound(job: JobRecord, sample: SampleRecord | null, decision: Decis
   }
 }
 
-function checkBarcode(sample: SampleRecord, decision: Decision): void {
+async function checkBarcode(tx: Transaction<DB>, sample: SampleRecord, decision: Decision): Promise<void> {
   if (decision.answer === 'not_found') return;
   if (decision.sampleBarcode === null) {
     throw new DomainError('VALIDATION', 'Scan the tube where it was found.', {
@@ -234,9 +235,10 @@ function checkBarcode(sample: SampleRecord, decision: Decision): void {
     });
   }
   if (decision.sampleBarcode !== sample.barcode) {
+    const what = await scannedInWords(tx, decision.actor.tenantId, decision.sampleBarcode);
     throw new DomainError(
       'BARCODE_MISMATCH',
-      `The tube scanned is not sample ${sample.id}: look for that one, or answer not_found.`,
+      `What was scanned is ${what}, not the tube of this job: look for that one, or answer not_found.`,
       { errors: [{ pointer: '/sampleBarcode', detail: 'is not the barcode of the job’s sample' }] },
     );
   }

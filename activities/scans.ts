@@ -3,6 +3,7 @@ import type { Change } from '../db/change.ts';
 import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.ts';
 import type { JobRecord } from '../db/jobs.ts';
 import { holdWithoutExpiry, lockPlaces, type Place } from '../db/places.ts';
+import { locationInWords, scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
 import type { StepEnd } from '../db/steps.ts';
 import type { Role } from '../domain/actor.ts';
@@ -103,7 +104,13 @@ export function createScanActivities({ db }: StorageDependencies): ScanActivitie
           const { tenantId } = job.actor;
           const sample = await sampleOfJob(change.tx, job);
           requireStandingIn(sample, handoff);
-          requireBarcode(sample, scan.sampleBarcode);
+          await requireBarcode(
+            change.tx,
+            tenantId,
+            sample,
+            scan.sampleBarcode,
+            `in hand-off ${handoff.label}`,
+          );
           await moveSampleCustody(change, {
             tenantId,
             sample,
@@ -141,10 +148,11 @@ async function checkScan(
   const sample = await sampleOfJob(tx, job);
   const place = (await lockPlaces(tx, tenantId, [expected.positionId])).get(expected.positionId);
   if (!place) throw new DomainError('NOT_FOUND', `There is no position ${expected.positionId}.`);
-  requireContainer(place, scan.containerBarcode);
+  await requireContainer(tx, tenantId, place, scan.containerBarcode);
   requireCell(place, scan.position);
   if (scan.sampleBarcode !== null) {
-    requireBarcode(sample, scan.sampleBarcode);
+    const expectedAt = `for ${place.label} of ${place.containerName}`;
+    await requireBarcode(tx, tenantId, sample, scan.sampleBarcode, expectedAt);
     return { sample, witness: 'barcode' };
   }
   await requireSecondPerson(tx, tenantId, scan);
@@ -157,24 +165,38 @@ async function sampleOfJob(tx: Transaction<DB>, job: JobRecord): Promise<SampleR
   return sample;
 }
 
-function requireBarcode(sample: SampleRecord, scanned: string): void {
+async function requireBarcode(
+  tx: Transaction<DB>,
+  tenantId: string,
+  sample: SampleRecord,
+  scanned: string,
+  expectedAt: string,
+): Promise<void> {
   if (scanned === sample.barcode) return;
+  const what = await scannedInWords(tx, tenantId, scanned);
   throw new DomainError(
     'BARCODE_MISMATCH',
-    `The tube scanned is not sample ${sample.id}: scan the tube of this job.`,
+    `What was scanned as the tube is ${what}, not the tube of this job, which is expected ${expectedAt}: scan that one.`,
     { errors: [{ pointer: '/sampleBarcode', detail: 'is not the barcode of the job’s sample' }] },
   );
 }
 
 /** A container without a barcode is named as people name it, or by its id. */
-function requireContainer(place: Place, scanned: string): void {
+async function requireContainer(
+  tx: Transaction<DB>,
+  tenantId: string,
+  place: Place,
+  scanned: string,
+): Promise<void> {
   const names =
     place.containerBarcode === null ? [place.containerName, place.containerId] : [place.containerBarcode];
   if (names.includes(scanned)) return;
+  const what = await scannedInWords(tx, tenantId, scanned);
+  const expected = await locationInWords(tx, tenantId, place.containerId);
   throw new DomainError(
     'BARCODE_MISMATCH',
-    `The container scanned is not ${place.containerName}, where ${place.label} was reserved: scan that one.`,
-    { errors: [{ pointer: '/containerBarcode', detail: `is not the barcode of ${place.containerName}` }] },
+    `What was scanned as the container is ${what}; ${place.label} was reserved in ${expected}: scan that one.`,
+    { errors: [{ pointer: '/containerBarcode', detail: `is not the barcode of ${expected}` }] },
   );
 }
 
@@ -232,7 +254,7 @@ function requireStandingIn(sample: SampleRecord, place: PlaceRef): void {
   }
   throw new DomainError(
     'SAMPLE_NOT_STORED',
-    `Sample ${sample.id} is not in ${place.label}: its custody is ${custody.kind}.`,
+    `The tube of this job is not in ${place.label}: its custody is ${custody.kind}.`,
     { facts: { custody: custody.kind } },
   );
 }
@@ -248,7 +270,7 @@ export async function requireHeld(tx: Transaction<DB>, job: JobRecord): Promise<
   if (rows[0]) {
     throw new DomainError(
       'LEASE_LOST',
-      `Position ${rows[0].label} is no longer reserved by job ${job.id}: start again.`,
+      `Position ${rows[0].label} is no longer reserved by this job: start again.`,
     );
   }
 }

@@ -262,14 +262,18 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
 function checkEntered(place: Place | undefined, positionId: string, move: CustodyMove): Place {
   if (!place) throw new DomainError('NOT_FOUND', `There is no position ${positionId}.`);
   if (place.sampleId !== null && place.sampleId !== move.sample.id) {
-    throw new DomainError('POSITION_OCCUPIED', `Another tube is recorded in position ${place.label}.`, {
-      facts: { positionId, sampleId: place.sampleId },
-    });
+    throw new DomainError(
+      'POSITION_OCCUPIED',
+      `Another tube is recorded in position ${place.label} of ${place.containerName}.`,
+      {
+        facts: { positionId, sampleId: place.sampleId },
+      },
+    );
   }
   if (place.jobId !== move.jobId) {
     throw new DomainError(
       'LEASE_LOST',
-      `Position ${place.label} (${positionId}) is no longer reserved by job ${move.jobId}: start again.`,
+      `Position ${place.label} of ${place.containerName} is no longer reserved by this job: start again.`,
       { facts: { positionId } },
     );
   }

@@ -3,6 +3,7 @@ import type { Refusal } from '../domain/errors.ts';
 import { cellLabel, type LabelScheme } from '../domain/grid.ts';
 import type { Target } from '../domain/order.ts';
 import type { HeldPosition } from './placement.ts';
+import { seePlace } from './places.ts';
 import type { DB } from './schema.ts';
 
 export type HandoffResult =
@@ -93,28 +94,19 @@ async function refuseHandoff(
       detail: `no position of the hand-off of ${robot.name} is free: take out the tubes that wait there`,
     };
   }
-  const position = await tx
-    .selectFrom('position')
-    .select(['container_id', 'state'])
-    .where('tenant_id', '=', tenantId)
-    .where('id', '=', positionId)
-    .executeTakeFirst();
-  if (!position) return { code: 'NOT_FOUND', detail: `there is no position ${positionId}` };
-  if (position.container_id !== robot.handoff_id) {
+  const place = await seePlace(tx, tenantId, positionId);
+  if (!place) return { code: 'NOT_FOUND', detail: `there is no position ${positionId}` };
+  if (place.containerId !== robot.handoff_id) {
     return {
       code: 'OUT_OF_REACH',
-      detail: `position ${positionId} is not in the hand-off of ${robot.name}: name one that is, or none`,
+      detail: `position ${place.label} of ${place.containerName} is not in the hand-off of ${robot.name}: name one that is, or none`,
     };
   }
-  return position.state === 'blocked'
-    ? {
-        code: 'POSITION_BLOCKED',
-        detail: `the hand-off position ${positionId} is blocked: name another, or none`,
-      }
-    : {
-        code: 'POSITION_OCCUPIED',
-        detail: `the hand-off position ${positionId} is taken: name another, or none`,
-      };
+  const taken = place.state === 'blocked' ? 'blocked' : 'taken';
+  return {
+    code: taken === 'blocked' ? 'POSITION_BLOCKED' : 'POSITION_OCCUPIED',
+    detail: `hand-off position ${place.label} of ${place.containerName} is ${taken}: name another, or none`,
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely';
+import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { cellLabel, type Grid, type LabelScheme } from '../domain/grid.ts';
 import type { DB } from './schema.ts';
 
@@ -42,12 +42,30 @@ export async function lockPlaces(
   tenantId: string,
   positionIds: readonly string[],
 ): Promise<Map<string, Place>> {
+  return selectPlaces(tx, tenantId, positionIds, sql`FOR NO KEY UPDATE OF p`);
+}
+
+/** A position as it is at this moment, for a sentence: nobody waits for it. Null when the tenant has none of that id. */
+export async function seePlace(
+  tx: Transaction<DB>,
+  tenantId: string,
+  positionId: string,
+): Promise<Place | null> {
+  return (await selectPlaces(tx, tenantId, [positionId], sql``)).get(positionId) ?? null;
+}
+
+async function selectPlaces(
+  tx: Transaction<DB>,
+  tenantId: string,
+  positionIds: readonly string[],
+  lock: RawBuilder<unknown>,
+): Promise<Map<string, Place>> {
   const { rows } = await sql<PlaceRow>`
     SELECT p.id, p.container_id, p.grid_row, p.grid_column, p.state, p.sample_id, p.job_id,
            l.name, l.barcode, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff
     FROM position p JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     WHERE p.tenant_id = ${tenantId} AND p.id = ANY (${[...positionIds]}::uuid[])
-    ORDER BY p.id FOR NO KEY UPDATE OF p`.execute(tx);
+    ORDER BY p.id ${lock}`.execute(tx);
   return new Map(rows.map((row) => [row.id, placeOf(row)]));
 }
 

@@ -2,6 +2,8 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withChange } from '../../db/change.ts';
 import { lockSample, moveSampleCustody } from '../../db/custody.ts';
+import { reserveHandoff } from '../../db/handoff.ts';
+import { blockPosition } from '../../db/location-service.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import { AT_WORK, AWAIT_SCAN, type Job, ProcessLab, UNDOING } from '../setup/process-lab.ts';
@@ -160,7 +162,61 @@ describe('a refused first step writes nothing but the refusal', () => {
   });
 });
 
+test('a hand-off position that cannot be given is named by its label', async () => {
+  const [taken, blocked] = await positionsOf(lab.store, lab.handoff).then((all) => all.slice(-2));
+  const [elsewhere] = await positionsOf(lab.store, lab.box);
+  const { job } = await handPlacement();
+  const ask = async (positionId: string | undefined) => {
+    const result = await inTenant(lab.store.db, lab.store.tenantId, (tx) =>
+      reserveHandoff(tx, lab.store.tenantId, job.id, lab.robotId, positionId ?? '', 60_000),
+    );
+    return result.outcome === 'refused' ? result.refusal : result.outcome;
+  };
+  await blockPosition(lab.store.db, lab.store.context, lab.handoff, 'A8', 'broken');
+  expect(await ask(taken)).toBe('reserved');
+  expect(await ask(taken)).toEqual({
+    code: 'POSITION_OCCUPIED',
+    detail: 'hand-off position A7 of H1 is taken: name another, or none',
+  });
+  expect(await ask(blocked)).toEqual({
+    code: 'POSITION_BLOCKED',
+    detail: 'hand-off position A8 of H1 is blocked: name another, or none',
+  });
+  expect(await ask(elsewhere)).toMatchObject({
+    code: 'OUT_OF_REACH',
+    detail: expect.stringMatching(/^position A1 of B1 is not in the hand-off of R1/),
+  });
+});
+
 describe('a scan that does not fit is refused and changes nothing', () => {
+  test('the refusal says what was scanned and what was expected, in names and without a barcode', async () => {
+    const { job, place, tube } = await handPlacement();
+    const other = await lab.storedTube();
+    const [freezer] = await lab.rows<{ id: string }>(sql`SELECT id FROM location WHERE name = 'F1'`);
+    await addLocation(lab.store, {
+      type: 'box_9x9',
+      name: 'B2',
+      parent: freezer?.id ?? '',
+      barcode: 'BOX-B2',
+    });
+    const said = async (over: Partial<Confirmation>) => {
+      const result = await lab.storage.confirmPlaced(job.ref(), place, lab.scan(place, tube.barcode, over));
+      return result.outcome === 'refused' ? result.refusal.detail : 'taken';
+    };
+    expect(await said({ containerBarcode: 'BOX-B2' })).toBe(
+      `What was scanned as the container is B2 in F1; ${place.label} was reserved in B1 in F1: scan that one.`,
+    );
+    expect(await said({ containerBarcode: 'NEVER-SEEN' })).toMatch(
+      /^What was scanned as the container is nothing known/,
+    );
+    const another = await said({ sampleBarcode: other.barcode });
+    expect(another).toMatch(
+      /^What was scanned as the tube is the tube recorded in [A-I][1-9] of B1 in F1, not the tube/,
+    );
+    expect(another).toContain(`which is expected for ${place.label} of B1: scan that one.`);
+    expect(await said({ sampleBarcode: 'BOX-B2' })).toMatch(/^What was scanned as the tube is B2 in F1, not/);
+  });
+
   test.each<[string, Partial<Confirmation>, string]>([
     ['another tube', { sampleBarcode: 'NOT-THIS' }, 'BARCODE_MISMATCH'],
     ['another container', { containerBarcode: 'BOX-B2' }, 'BARCODE_MISMATCH'],
