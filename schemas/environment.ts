@@ -17,6 +17,11 @@ const positive = (what: string) => number(what).positive(`should be ${what}`);
 const variables = z.object({
   STORAGE_HOST: text.default('127.0.0.1'),
   STORAGE_PORT: port.default(8082),
+  STORAGE_PROXY_HOPS: number('a whole number from 0 to 9')
+    .int('should be a whole number from 0 to 9')
+    .min(0, 'should be a whole number from 0 to 9')
+    .max(9, 'should be a whole number from 0 to 9')
+    .default(0),
   STORAGE_DATABASE_URL: postgres.nullable().default(null),
   STORAGE_OWNER_DATABASE_URL: postgres.nullable().default(null),
   STORAGE_RELAY_DATABASE_URL: postgres.nullable().default(null),
@@ -29,6 +34,8 @@ const variables = z.object({
   TEMPORAL_TLS_SERVER_NAME: text.nullable().default(null),
   TEMPORAL_UI_URL: service.nullable().default(null),
   TEMPORAL_CLI_PATH: text.nullable().default(null),
+  TEMPORAL_SERVER_PATH: text.nullable().default(null),
+  TEMPORAL_SQL_TOOL_PATH: text.nullable().default(null),
   WORKFLOW_BUNDLE_PATH: text.nullable().default(null),
   MQTT_BROKER_URL: url('mqtt://host:1883', /^(mqtts?|wss?)$/)
     .nullable()
@@ -97,6 +104,8 @@ interface TemporalTls {
 export interface Settings {
   readonly storageHost: string;
   readonly storagePort: number;
+  /** proxies of ours before the API, which say in X-Forwarded-For whom they speak for */
+  readonly proxyHops: number;
   /** the application's role, which row-level security binds */
   readonly databaseUrl: string | null;
   /** the role that owns the tables: migrations only */
@@ -111,6 +120,9 @@ export interface Settings {
   readonly temporalUiUrl: string | null;
   /** a Temporal CLI to use instead of finding or building one */
   readonly temporalCliPath: string | null;
+  /** server and SQL tool of a Temporal cluster to use instead of building them */
+  readonly temporalServerPath: string | null;
+  readonly temporalSqlToolPath: string | null;
   /** the prebuilt workflow bundle; null: the worker bundles at its start */
   readonly workflowBundlePath: string | null;
   readonly mqttBrokerUrl: string | null;
@@ -184,6 +196,7 @@ export function loadEnvironment(
   return {
     storageHost: v.STORAGE_HOST,
     storagePort: v.STORAGE_PORT,
+    proxyHops: v.STORAGE_PROXY_HOPS,
     databaseUrl: v.STORAGE_DATABASE_URL,
     ownerDatabaseUrl: v.STORAGE_OWNER_DATABASE_URL,
     relayDatabaseUrl: v.STORAGE_RELAY_DATABASE_URL,
@@ -193,6 +206,8 @@ export function loadEnvironment(
     temporalTls: tlsFiles(v),
     temporalUiUrl: v.TEMPORAL_UI_URL,
     temporalCliPath: v.TEMPORAL_CLI_PATH,
+    temporalServerPath: v.TEMPORAL_SERVER_PATH,
+    temporalSqlToolPath: v.TEMPORAL_SQL_TOOL_PATH,
     workflowBundlePath: v.WORKFLOW_BUNDLE_PATH,
     mqttBrokerUrl: v.MQTT_BROKER_URL,
     redisUrl: v.REDIS_URL,

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { loadEnvironment, type Settings } from '../schemas/environment.ts';
 import { startTemporalCluster } from './cluster/server.ts';
 import { createScreen } from './screen.ts';
 
@@ -51,17 +52,22 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv): Pro
       console.log(USAGE);
       return;
     }
-    process.exitCode = await run(port, reset, screen);
+    process.exitCode = await run(port, reset, loadEnvironment(env, []), screen);
   } catch (error) {
     screen.error(error instanceof Error ? error.message : String(error));
     process.exitCode = 1;
   }
 }
 
-async function run(port: number, reset: boolean, screen: ReturnType<typeof createScreen>): Promise<number> {
+async function run(
+  port: number,
+  reset: boolean,
+  programs: Settings,
+  screen: ReturnType<typeof createScreen>,
+): Promise<number> {
   const began = Date.now();
   if (reset) rmSync(STATE, { recursive: true, force: true });
-  const cluster = await startTemporalCluster({ stateDir: STATE, port, say: screen.note });
+  const cluster = await startTemporalCluster({ programs, stateDir: STATE, port, say: screen.note });
   screen.step('Temporal', `${cluster.address}, namespace ${cluster.namespace}`, began);
   screen.heading('The cluster is running');
   screen.fields([

@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Settings } from '../../schemas/environment.ts';
 import { cacheRoot } from '../temporal-binary.ts';
 
 /** The version of the Temporal server that the production shape runs. */
@@ -18,14 +19,19 @@ const PROGRAMS = [
     module: 'go.temporal.io/server/cmd/server',
     file: 'temporal-server',
     variable: 'TEMPORAL_SERVER_PATH',
+    setting: 'temporalServerPath',
   },
   {
     key: 'sqlTool',
     module: 'go.temporal.io/server/cmd/tools/sql',
     file: 'temporal-sql-tool',
     variable: 'TEMPORAL_SQL_TOOL_PATH',
+    setting: 'temporalSqlToolPath',
   },
 ] as const;
+
+/** Programs that the environment names. */
+export type NamedBinaries = Pick<Settings, 'temporalServerPath' | 'temporalSqlToolPath'>;
 
 /**
  * Finds the server and its SQL tool: named by the environment, kept from an earlier build, or built with `go install`
@@ -33,12 +39,15 @@ const PROGRAMS = [
  * @param say told what is being done when it takes long
  * @throws Error when a named program is missing or of another version, or Go is missing or fails
  */
-export async function serverBinaries(say: (line: string) => void): Promise<ServerBinaries> {
+export async function serverBinaries(
+  settings: NamedBinaries,
+  say: (line: string) => void,
+): Promise<ServerBinaries> {
   const folder = join(cacheRoot(), `temporal-server-${SERVER_VERSION}-${process.arch}`);
   const paths = { server: '', sqlTool: '' };
-  for (const { key, module, file, variable } of PROGRAMS) {
-    const named = process.env[variable];
-    if (named) {
+  for (const { key, module, file, variable, setting } of PROGRAMS) {
+    const named = settings[setting];
+    if (named !== null) {
       const version = programVersion(named);
       if (version !== SERVER_VERSION) {
         throw new Error(

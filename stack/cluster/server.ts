@@ -10,7 +10,7 @@ import { endProcess, identify, isRunning, type ProcessIdentity, portIsFree, unti
 import { reachableFolder } from '../reachable.ts';
 import { ensureNamespace } from '../temporal.ts';
 import { startWatchdog } from '../watchdog.ts';
-import { type ServerBinaries, serverBinaries } from './binaries.ts';
+import { type NamedBinaries, type ServerBinaries, serverBinaries } from './binaries.ts';
 import { issueCertificates } from './certificates.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
@@ -29,6 +29,7 @@ const PORTS = [
 ] as const;
 
 export interface ClusterOptions {
+  readonly programs: NamedBinaries;
   /** folder of the cluster's state; another one is taken when PostgreSQL's user cannot reach it */
   readonly stateDir: string;
   /** port wished for the frontend; any free one when it is taken */
@@ -72,7 +73,7 @@ interface KeptState {
  */
 export async function startTemporalCluster(options: ClusterOptions): Promise<TemporalCluster> {
   const { namespace = 'default', say = () => undefined } = options;
-  const binaries = await serverBinaries(say);
+  const binaries = await serverBinaries(options.programs, say);
   const postgresOwner = postgresUser();
   const stateDir = reachableFolder(options.stateDir, postgresOwner);
   if (stateDir !== options.stateDir)

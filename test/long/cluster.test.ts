@@ -3,12 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadEnvironment } from '../../schemas/environment.ts';
 import { startTemporalCluster, type TemporalCluster } from '../../stack/cluster/server.ts';
 import { TEST_SETTINGS } from '../../stack/postgres.ts';
 
 const stateDir = mkdtempSync(join(tmpdir(), 'tracseq-cluster-'));
 chmodSync(stateDir, 0o755); // PostgreSQL may run as another user
-const start = () => startTemporalCluster({ stateDir, postgresSettings: TEST_SETTINGS, say: console.log });
+const start = () =>
+  startTemporalCluster({
+    programs: loadEnvironment(process.env, []),
+    stateDir,
+    postgresSettings: TEST_SETTINGS,
+    say: console.log,
+  });
 let cluster: TemporalCluster | undefined;
 
 // The server is built with Go when it is not in the cache.

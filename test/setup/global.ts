@@ -14,6 +14,7 @@ import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../db/migrate.ts';
 import { ensureRolesAndDatabase, rolePassword } from '../../db/roles.ts';
+import { loadEnvironment } from '../../schemas/environment.ts';
 import { startTemporalCluster } from '../../stack/cluster/server.ts';
 import { type Cluster, startCluster, TEST_SETTINGS } from '../../stack/postgres.ts';
 import { endProcess, freePort, identify, isRunning, type ProcessIdentity } from '../../stack/processes.ts';
@@ -84,6 +85,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     const binary = await findTemporal(process.env.TEMPORAL_CLI_PATH ?? null, (line) => console.log(line));
     if (process.env.TEST_TEMPORAL === 'cluster') {
       const cluster = await startTemporalCluster({
+        programs: loadEnvironment(process.env, []),
         stateDir: join(folder, 'cluster'),
         postgresSettings: TEST_SETTINGS,
         say: (line) => console.log(`Temporal cluster: ${line}`),

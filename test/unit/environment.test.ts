@@ -21,6 +21,23 @@ describe('the environment', () => {
     });
   });
 
+  it('knows the programs of a Temporal cluster, and how many proxies stand before the API', () => {
+    expect(
+      loadEnvironment({
+        ...enough,
+        TEMPORAL_SERVER_PATH: '/opt/temporal-server',
+        TEMPORAL_SQL_TOOL_PATH: '/opt/temporal-sql-tool',
+        STORAGE_PROXY_HOPS: '1',
+      }),
+    ).toMatchObject({
+      temporalServerPath: '/opt/temporal-server',
+      temporalSqlToolPath: '/opt/temporal-sql-tool',
+      proxyHops: 1,
+    });
+    expect(loadEnvironment(enough)).toMatchObject({ temporalServerPath: null, proxyHops: 0 });
+    expect(() => loadEnvironment({ ...enough, STORAGE_PROXY_HOPS: '1.5' })).toThrow(/STORAGE_PROXY_HOPS/);
+  });
+
   it('counts an empty variable as not set', () => {
     expect(loadEnvironment({ ...enough, STORAGE_PORT: '', REDIS_URL: ' ' })).toMatchObject({
       storagePort: 8082,
