@@ -23,6 +23,8 @@ export interface AppDependencies {
   /** where people look at workflows, without a trailing slash; null when nobody may */
   readonly temporalUiUrl: string | null;
   readonly temporalNamespace: string;
+  /** how many proxies of ours stand before the API; 0 when left out: callers reach it themselves */
+  readonly proxyHops?: number;
   /** limits, lowered by tests */
   readonly limits?: Partial<Limits>;
 }
@@ -30,10 +32,12 @@ export interface AppDependencies {
 export interface Limits {
   /** bytes of a request's body */
   readonly bodyBytes: number;
-  /** failed sign-ins for one address, and from one host, before they have to wait */
-  readonly signInFailuresPerAddress: number;
+  /** failed sign-ins for one e-mail address from one host, and from one host, before they have to wait */
+  readonly signInFailuresPerAddressAndHost: number;
   readonly signInFailuresPerHost: number;
-  /** seconds in which those are counted, and the wait */
+  /** failed sign-ins for one e-mail address, from wherever, before each waits longer than the one before */
+  readonly signInFailuresPerAddress: number;
+  /** seconds in which those are counted, and the wait of the first two */
   readonly signInWindowSeconds: number;
   /** milliseconds the early answer of a process may take before 202 goes out without a position */
   readonly earlyAnswerMs: number;
@@ -43,8 +47,9 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   bodyBytes: 1024 * 1024,
-  signInFailuresPerAddress: 10,
+  signInFailuresPerAddressAndHost: 10,
   signInFailuresPerHost: 100,
+  signInFailuresPerAddress: 30,
   signInWindowSeconds: 15 * 60,
   earlyAnswerMs: 5_000,
   answerMs: 10_000,

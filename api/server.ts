@@ -33,6 +33,7 @@ const app = createApp({
   log,
   now,
   features: { automation: environment.automationEnabled },
+  proxyHops: environment.proxyHops,
   temporalUiUrl: environment.temporalUiUrl?.replace(/\/$/, '') ?? null,
   temporalNamespace: environment.temporalNamespace,
 });

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { listTenants, stationById, userById, verifySignIn, verifyStation } from '../../db/identity.ts';
@@ -142,7 +143,7 @@ export function authRoutes(dependencies: AppDependencies, limits: Limits): OpenA
 
   routes.openapi(signInRoute, async (c) => {
     const { email, password, station } = c.req.valid('json');
-    const host = hostOf(c);
+    const host = hostOf(c, dependencies.proxyHops ?? 0);
     await limit.count(email, host);
     const user = await verifySignIn(db, email, password);
     // One answer for all that can be wrong: it tells nobody which addresses and stations exist.
@@ -206,10 +207,16 @@ export function authRoutes(dependencies: AppDependencies, limits: Limits): OpenA
 }
 
 /**
- * The network address a request came from: that of the connection itself. Forwarded headers are whatever the sender
- * likes, so they are not read; behind a proxy the count by e-mail address remains.
+ * The network address a request came from: without a proxy of ours, that of the connection itself; behind some, what the
+ * outermost of them wrote into X-Forwarded-For, counted from the right. Everything further left is whatever the sender
+ * likes. Null when nobody can tell.
  */
-function hostOf(c: Context<ApiEnv>): string | null {
+function hostOf(c: Context<ApiEnv>, proxyHops: number): string | null {
+  if (proxyHops > 0) {
+    const hops = (c.req.header('x-forwarded-for') ?? '').split(',').map((hop) => hop.trim());
+    const host = hops.at(-proxyHops) ?? '';
+    return isIP(host) === 0 ? null : host;
+  }
   const incoming: unknown = Reflect.get(Object(c.env), 'incoming');
   const socket: unknown = Reflect.get(Object(incoming), 'socket');
   const address: unknown = Reflect.get(Object(socket), 'remoteAddress');

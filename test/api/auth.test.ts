@@ -1,6 +1,7 @@
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApp } from '../../api/app.ts';
 import { AUDIENCE, ISSUER, TOKEN_TYPE } from '../../api/tokens.ts';
 import { enrolStation } from '../../db/identity.ts';
 import { closeSession } from '../../db/session.ts';
@@ -86,6 +87,25 @@ describe('sign-in', () => {
     expect(waiting.status).toBe(429);
     expect(Number(waiting.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(waiting.body.code).toBe('RATE_LIMITED');
+  });
+
+  test('is locked out from nowhere but the host the failures came from, as the proxy names it', async () => {
+    const email = emailOf(api.lab.tenantId, 'research_scientist');
+    const behindProxy = createApp({
+      ...api.dependencies,
+      proxyHops: 1,
+      limits: { signInFailuresPerAddressAndHost: 2 },
+    });
+    const from = async (forwarded: string, password: string) => {
+      const headers = { 'content-type': 'application/json', 'x-forwarded-for': forwarded };
+      const body = JSON.stringify({ email, password });
+      return (await behindProxy.request('/auth/sign-in', { method: 'POST', headers, body })).status;
+    };
+    // What stands further left is the sender's own invention.
+    for (const claimed of ['203.0.113.1', '203.0.113.2'])
+      expect(await from(`${claimed}, 192.0.2.1`, 'wrong password')).toBe(401);
+    expect(await from('203.0.113.3, 192.0.2.1', TEST_PASSWORD)).toBe(429);
+    expect(await from('192.0.2.2', TEST_PASSWORD)).toBe(200);
   });
 
   test('right passwords do not use up the tries', async () => {
