@@ -165,19 +165,23 @@ export function jobFromRow(row: JobRow): JobRecord {
   };
 }
 
-/** Jobs that nothing has started although they were written a while ago. @param olderThanMs age in milliseconds */
+/**
+ * Jobs that nothing has started although they were written a while ago.
+ * @param olderThanMs age in milliseconds
+ * @param afterId where the last page ended
+ */
 export async function unstartedJobs(
   db: Database,
   tenantId: string,
   olderThanMs: number,
+  afterId: string | null,
 ): Promise<JobRecord[]> {
   const rows = await read(
     db,
     tenantId,
     sql<JobRow>`SELECT * FROM job WHERE tenant_id = ${tenantId} AND finished_at IS NULL AND started_at IS NULL
-      AND created_at < now() - ${olderThanMs} * interval '1 millisecond' ORDER BY created_at LIMIT 500`.compile(
-      db.kysely,
-    ),
+      AND created_at < now() - ${olderThanMs} * interval '1 millisecond'
+      AND (${afterId}::uuid IS NULL OR id > ${afterId}::uuid) ORDER BY id LIMIT 200`.compile(db.kysely),
   );
   return rows.map(jobFromRow);
 }

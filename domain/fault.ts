@@ -9,14 +9,7 @@ export type FaultKind =
   | 'barcode_mismatch';
 
 /** What the operator may answer; `retry_undo` only answers a stuck compensation. */
-const FAULT_ANSWERS = [
-  'at_source',
-  'at_target',
-  'in_carrier',
-  'with_me',
-  'not_found',
-  'retry_undo',
-] as const;
+const FAULT_ANSWERS = ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found', 'retry_undo'] as const;
 export type FaultAnswer = (typeof FAULT_ANSWERS)[number];
 
 /**

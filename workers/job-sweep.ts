@@ -77,20 +77,25 @@ export async function sweepTenants(
  */
 export async function sweepTenant(deps: SweepDependencies, tenantId: string): Promise<SweepReport> {
   const counts = { started: 0, reconciled: 0, settled: 0, failed: 0 };
-  const look = async (jobs: readonly JobRecord[], at: (job: JobRecord) => Promise<Look>) => {
-    const due = jobs.filter((job) => deps.looks.isDue(job));
-    await each(due, async (job) => {
-      counts[await lookAt(deps, job, at)] += 1;
-    });
+  const look = async (
+    page: (afterId: string | null) => Promise<JobRecord[]>,
+    at: (job: JobRecord) => Promise<Look>,
+  ) => {
+    for (let jobs = await page(null); jobs.length > 0; jobs = await page(jobs.at(-1)?.id ?? null)) {
+      const due = jobs.filter((job) => deps.looks.isDue(job));
+      await each(due, async (job) => {
+        counts[await lookAt(deps, job, at)] += 1;
+      });
+    }
   };
-  await look(await unstartedJobs(deps.db, tenantId, deps.unstartedMs), (job) => startAgain(deps, job));
-  for (let afterId: string | null = null; ; ) {
-    const jobs: JobRecord[] = await quietJobs(deps.db, tenantId, deps.quietMs, afterId);
-    await look(jobs, async (job) => ((await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled'));
-    const last = jobs.at(-1);
-    if (!last) break;
-    afterId = last.id;
-  }
+  await look(
+    (afterId) => unstartedJobs(deps.db, tenantId, deps.unstartedMs, afterId),
+    (job) => startAgain(deps, job),
+  );
+  await look(
+    (afterId) => quietJobs(deps.db, tenantId, deps.quietMs, afterId),
+    async (job) => ((await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled'),
+  );
   const freed = await inTenant(deps.db, tenantId, (tx) => freeLapsedLeases(tx, tenantId));
   const { started, reconciled, failed } = counts;
   return { started, reconciled, freed, failed };

@@ -61,6 +61,30 @@ describe('a job that nothing has started', () => {
     expect((await deps.client.workflow.getHandle(job.workflowId).describe()).runId).toBe(runId);
   });
 
+  test('is started however many wait before it, and cannot be', async () => {
+    const job = await lab.placement(lab.newTube());
+    await age(job);
+    await lab.rows(sql`
+      INSERT INTO job SELECT (jsonb_populate_record(j, jsonb_build_object('id', uuidv7(), 'workflow_id', 'many-' || n))).*
+      FROM job j, generate_series(1, 640) n WHERE j.id = ${job.id}`);
+    let asked = 0;
+    const refusing: SweepDependencies = {
+      ...deps,
+      client: Object.assign(Object.create(deps.client), {
+        workflow: {
+          async start() {
+            asked += 1;
+            throw new Error('not now');
+          },
+        },
+      }),
+    };
+    expect(await sweepTenant(refusing, lab.store.tenantId)).toMatchObject({ failed: 641 });
+    expect(asked).toBe(641);
+    await lab.rows(sql`UPDATE job SET state = 'FAILED', finished_at = now() WHERE workflow_id LIKE 'many-%'`);
+    warnings.length = 0;
+  });
+
   test('whose workflow closed before its first step is handed over', async () => {
     const job = await lab.placement(lab.newTube());
     await (await start(job)).terminate('test');
