@@ -14,7 +14,7 @@ import type {
 } from '../workflows/messages/job.ts';
 
 /**
- * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, robot.ts; fakes for workflow
+ * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, handling.ts, robot.ts; fakes for workflow
  * tests: test/workflows/fakes.ts; test/activities/contract.test.ts holds the fakes against the real ones.
  *
  * Every step that writes is one transaction and idempotent: it stores its result under `workflowId/step` in
@@ -181,6 +181,45 @@ export interface MotionActivities {
   awaitMotion(ref: StepRef, commandId: string): Promise<MotionOutcome>;
 }
 
+/** What became of a fetch. */
+export interface Fetched {
+  readonly picked: MotionOutcome;
+  /** why the record refuses the pick that the sensors saw; null when it does not, or nothing was picked */
+  readonly refused: string | null;
+  /** the last look at the label of the tube in the carrier; null when it did not come to that */
+  readonly read: MotionOutcome | null;
+}
+
+/** What became of a delivery. */
+export interface Delivered {
+  readonly placed: MotionOutcome;
+  /** why the record refuses the placing that the sensors saw; null when it does not, or nothing was placed */
+  readonly refused: string | null;
+}
+
+/**
+ * A transfer's two halves: heartbeating activities on the control queue, made of the steps above (`pick/1`,
+ * `custody/carrier`, `scan/1` …; `place/1`, `custody/target`), each idempotent by itself, so that both may be retried
+ * freely.
+ */
+export interface HandlingActivities {
+  /** Picks the tube up from a position, records that the carrier has it, and reads its label, three times at most. */
+  fetchTube(
+    ref: StepRef,
+    order: { readonly robotId: string; readonly fence: number; readonly positionId: string },
+  ): Promise<Fetched>;
+  /** Places the tube, and records where the sensors saw it. `arrived` is what the job waits for then. */
+  deliverTube(
+    ref: StepRef,
+    order: {
+      readonly robotId: string;
+      readonly fence: number;
+      readonly to: Extract<SeenAt, { readonly positionId: string }>;
+      readonly arrived: Mark;
+    },
+  ): Promise<Delivered>;
+}
+
 /**
  * Turns of a robot. All are local activities: a row and a signal, both idempotent. A job that needs the robot again after
  * it gave the turn back (a tube nobody collected) asks under the next `turn` number, from 1 on.
@@ -208,12 +247,14 @@ export interface RobotActivities {
    * Step of the entity: fence + 1 and job_id in one transaction; returns the fence. Idempotent: a job that has the turn
    * gets its fence again. Null when the job is over, when another workflow answers for it now, or when it has given back
    * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant. While the robot rests or
-   * is held, no turn begins: the answer is how it stands.
+   * is held, no turn begins: the answer is how it stands. A grant shows the queue behind it in robot_state and signals the
+   * job's workflow; one that is gone cannot be told, and its job is reconciled.
    */
   grantTurn(
     tenantId: string,
     robotId: string,
     request: TurnRequest,
+    waiting: readonly TurnRequest[],
   ): Promise<{ readonly fence: number } | { readonly standing: Standing } | null>;
   /** First step of an entity that continues none: what the database knows of the robot, and of who waits for it. */
   loadRobot(tenantId: string, robotId: string): Promise<RobotState>;

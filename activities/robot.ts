@@ -1,4 +1,4 @@
-import { ApplicationFailure, type SearchAttributePair } from '@temporalio/common';
+import { ApplicationFailure, type SearchAttributePair, WorkflowNotFoundError } from '@temporalio/common';
 import type { SignalDefinition } from '@temporalio/workflow';
 import type { Database } from '../db/connection.ts';
 import { commandRobot } from '../db/robot-commands.ts';
@@ -13,14 +13,19 @@ import {
   type RobotInput,
   releaseTurnSignal,
   requestTurnSignal,
+  type TurnGranted,
+  turnGrantedSignal,
 } from '../workflows/messages/robot.ts';
 import { robotStartOptions } from '../workflows/messages/start.ts';
 import type { RobotActivities } from './contract.ts';
 import { failingAsWorkflowsExpect } from './failures.ts';
 import { runStep } from './step.ts';
 
-/** What is needed of a workflow client: start the entity where it is not there, and tell it something. */
-interface EntitySignaller {
+/** What is needed of a workflow client: start the entity where it is not there, and tell it or a job something. */
+interface Signaller {
+  getHandle(workflowId: string): {
+    signal(signal: SignalDefinition<[TurnGranted]>, granted: TurnGranted): Promise<void>;
+  };
   signalWithStart(
     workflow: string,
     options: {
@@ -39,7 +44,7 @@ interface EntitySignaller {
 
 export interface RobotDependencies {
   readonly db: Database;
-  readonly workflows: EntitySignaller;
+  readonly workflows: Signaller;
 }
 
 /** How long the entity waits before it asks again for a turn that the database says is another's, in ms. */
@@ -59,6 +64,14 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
       signal: signal.name,
       signalArgs: [told],
     });
+  }
+
+  async function tellJob({ workflowId, turn }: TurnRequest, fence: number): Promise<void> {
+    try {
+      await workflows.getHandle(workflowId).signal(turnGrantedSignal, { turn, fence });
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
   }
 
   return {
@@ -111,11 +124,16 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
         await tell(tenantId, robotId, faultSignal, { faultId, cleared });
       }),
 
-    grantTurn: (tenantId, robotId, request) =>
+    grantTurn: (tenantId, robotId, request, waiting) =>
       failingAsWorkflowsExpect(async () => {
-        const grant = await inTenant(db, tenantId, (tx) => grantTurnTo(tx, tenantId, robotId, request));
+        const grant = await inTenant(db, tenantId, async (tx) => {
+          const outcome = await grantTurnTo(tx, tenantId, robotId, request);
+          if (outcome.outcome === 'granted') await writeRobotQueue(tx, tenantId, robotId, waiting);
+          return outcome;
+        });
         switch (grant.outcome) {
           case 'granted':
+            await tellJob(request, grant.fence);
             return { fence: grant.fence };
           case 'withdrawn':
             return null;

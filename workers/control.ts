@@ -7,6 +7,7 @@
 import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
+import { createHandlingActivities } from '../activities/handling.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
 import { createRobotActivities } from '../activities/robot.ts';
@@ -26,6 +27,8 @@ try {
   const client = openTemporalClient(environment);
   const watch = new MotionWatch(environment.databaseUrl);
   const connection = await NativeConnection.connect(temporalConnection(environment));
+  const storage = createStorageActivities({ db });
+  const motion = createMotionActivities({ db, watch });
   const worker = await Worker.create({
     connection,
     namespace: environment.temporalNamespace,
@@ -34,8 +37,9 @@ try {
       ? { workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) }
       : { workflowBundle: { codePath: environment.workflowBundlePath } }),
     activities: {
-      ...createStorageActivities({ db }),
-      ...createMotionActivities({ db, watch }),
+      ...storage,
+      ...motion,
+      ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db, workflows: client.workflow }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.

@@ -4,7 +4,12 @@ import {
   proxyActivities,
   proxyLocalActivities,
 } from '@temporalio/workflow';
-import type { MotionActivities, RobotActivities, StorageActivities } from '../activities/contract.ts';
+import type {
+  HandlingActivities,
+  MotionActivities,
+  RobotActivities,
+  StorageActivities,
+} from '../activities/contract.ts';
 import { ERRORS } from '../domain/errors.ts';
 
 /** Failures that the same call would meet again: by the code of the domain error they carry. */
@@ -66,11 +71,11 @@ function attemptsWithin(ms: number): number {
 }
 
 /**
- * Waiting for a motion: reads the journal, and may be repeated at will. It has no end by time: a command that was
- * accepted is settled by the gateway alone.
+ * Motions, and the wait for them: may be repeated at will. They have no end by time: a command that was accepted is
+ * settled by the gateway alone.
  */
 export function motions(summary: string) {
-  return proxyActivities<Pick<MotionActivities, 'awaitMotion'>>({
+  return proxyActivities<HandlingActivities & Pick<MotionActivities, 'awaitMotion'>>({
     startToCloseTimeout: '15 minutes',
     heartbeatTimeout: '10 seconds',
     retry: RETRY,

@@ -3,10 +3,7 @@ import {
   condition,
   continueAsNew,
   currentUpdateInfo,
-  getExternalWorkflowHandle,
-  log,
   setHandler,
-  TemporalFailure,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Actor } from '../domain/actor.ts';
@@ -35,7 +32,6 @@ import {
   requestTurnSignal,
   resumeUpdate,
   robotViewQuery,
-  turnGrantedSignal,
 } from './messages/robot.ts';
 import { refuseForeign } from './process.ts';
 
@@ -88,8 +84,15 @@ class RobotEntity {
     this.#state = this.#early.reduce((state, change) => change(state), known);
     this.#early = null;
     // Whether the job heard of its turn, nobody knows any more; hearing of it twice is no harm.
-    const { current } = this.#state;
-    if (current !== null) await this.#tell(current, current.fence);
+    const { current, queue } = this.#state;
+    if (current === null) return;
+    const granted = await steps('Tell whose turn it is').grantTurn(
+      this.#tenantId,
+      this.#robotId,
+      current,
+      queue,
+    );
+    if (granted === null) this.change((state) => settle(state, current));
   }
 
   /** Carries out a person's command, after the ones before it. Its entry in the ledger comes before its effect here. */
@@ -124,31 +127,29 @@ class RobotEntity {
     const request = nextTurn(this.#state);
     if (request !== null) {
       const heard = this.#heard;
-      const granted = await steps('Grant the turn').grantTurn(this.#tenantId, this.#robotId, request);
+      const { queue } = this.#state;
+      const waiting = queue.filter((each) => each !== request);
+      const granted = await steps('Grant the turn').grantTurn(
+        this.#tenantId,
+        this.#robotId,
+        request,
+        waiting,
+      );
       if (granted === null) {
         this.change((state) => settle(state, request));
       } else if ('standing' in granted) {
         // The request stays in the queue. What was heard meanwhile is newer: then the database is asked again.
         if (heard === this.#heard) this.change((state) => standAs(state, granted.standing));
       } else {
+        const isShown = queue === this.#state.queue;
         this.change((state) => grant(state, request, granted.fence));
-        await this.#tell(request, granted.fence);
+        if (isShown) this.#shown = this.#state.queue;
       }
     }
     const { queue } = this.#state;
     if (this.#shown === queue) return;
     await steps('Show the queue').projectRobot(this.#tenantId, this.#robotId, queue);
     this.#shown = queue;
-  }
-
-  /** A workflow that is gone cannot be told: its job is reconciled, which gives the turn back. */
-  async #tell({ workflowId, turn }: TurnRequest, fence: number): Promise<void> {
-    try {
-      await getExternalWorkflowHandle(workflowId).signal(turnGrantedSignal, { turn, fence });
-    } catch (error) {
-      if (!(error instanceof TemporalFailure)) throw error;
-      log.warn('the workflow whose turn it is does not run', { workflowId, reason: error.message });
-    }
   }
 }
 

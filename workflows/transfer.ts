@@ -2,15 +2,11 @@ import type { Mark, MotionOutcome, ParkedProblem, SeenAt } from '../activities/c
 import type { FaultAnswer } from '../domain/fault.ts';
 import type { Phase } from '../domain/job.ts';
 import { classifyPick, classifyPlace, classifyScan, describeOutcome } from '../domain/motion.ts';
-import { motions, type Steps, steps } from './activities.ts';
-import { isStepFailure, reasonOf } from './failures.ts';
+import { motions } from './activities.ts';
 import type { PlaceRef } from './messages/job.ts';
 import { Abandoned, type Process } from './process.ts';
 import { UndoStuck } from './saga.ts';
 import type { Turn } from './turn.ts';
-
-/** A robot tries so often to read a label before it gives up. */
-const SCANS = 3;
 
 /** A place a robot reaches. */
 export interface Site {
@@ -36,7 +32,7 @@ export interface Arrival {
 export const running = (phase: Phase): Mark => ({ state: 'RUNNING', phase, waitingFor: null });
 const compensating = (phase: Phase): Mark => ({ state: 'COMPENSATING', phase, waitingFor: null });
 
-const seenAt = ({ kind, place }: Site): SeenAt => ({ kind, positionId: place.positionId });
+const seenAt = ({ kind, place }: Site) => ({ kind, positionId: place.positionId });
 const labelOf = ({ kind, place }: Site): string =>
   kind === 'handoff' ? `hand-off ${place.label}` : place.label;
 
@@ -51,14 +47,11 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
   const before = process.saga.depth;
   process.saga.before('put the tube back', (attempt) => putBack(process, turn, route, attempt));
 
-  const picked = await move(process, turn, {
-    robotId,
-    operation: 'pick',
-    step: 'pick/1',
-    site: from,
-    attempt: 1,
-    next: running('PICKING'),
-  });
+  process.enter('PICKING');
+  const { picked, refused, read } = await motions(`pick ${labelOf(from)}, read the label`).fetchTube(
+    process.ref('fetch'),
+    { robotId, fence: turn.fence, positionId: from.place.positionId },
+  );
   switch (classifyPick(picked)) {
     case 'not_picked':
       throw new Abandoned(
@@ -69,10 +62,9 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
       return askWhere(process, unknownAfter('pick the tube from', from, picked, [seenAt(from), carrier]));
     case 'picked':
   }
-  const held = await recordSeen(process, 'custody/carrier', carrier, running('IN_CARRIER'));
-  if (held !== null) return held;
+  if (refused !== null || read === null) return askWhere(process, refusedByRecord(robotId, carrier, refused));
+  process.enter('IN_CARRIER');
 
-  const read = await readBarcode(process, turn, route);
   switch (classifyScan(read)) {
     case 'unknown':
       return askWhere(
@@ -80,7 +72,7 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
         unknownAfter('read the label of the tube from', from, read, [seenAt(from), carrier]),
       );
     case 'unread':
-      throw new Abandoned('FAILED', `The robot could not read the label in ${SCANS} tries.`);
+      throw new Abandoned('FAILED', 'The robot could not read the label.');
     case 'mismatch':
       return askWhere(process, {
         kind: 'barcode_mismatch',
@@ -92,39 +84,37 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
   }
   process.stopIfCancelled(`the tube was placed in ${labelOf(to)}`);
 
-  const placed = await move(process, turn, {
+  process.enter('PLACING');
+  const delivered = await motions(`place ${labelOf(to)}`).deliverTube(process.ref('deliver'), {
     robotId,
-    operation: 'place',
-    step: 'place/1',
-    site: to,
-    attempt: 1,
-    next: running('PLACING'),
+    fence: turn.fence,
+    to: seenAt(to),
+    arrived: route.arrived,
   });
-  switch (classifyPlace(placed)) {
+  switch (classifyPlace(delivered.placed)) {
     case 'still_held':
       throw new Abandoned(
         'FAILED',
-        `The robot did not place the tube in ${labelOf(to)}: ${describeOutcome(placed)}`,
+        `The robot did not place the tube in ${labelOf(to)}: ${describeOutcome(delivered.placed)}`,
       );
     case 'unknown':
-      return askWhere(process, unknownAfter('put the tube into', to, placed, [carrier, seenAt(to)]));
+      return askWhere(
+        process,
+        unknownAfter('put the tube into', to, delivered.placed, [carrier, seenAt(to)]),
+      );
     case 'placed':
   }
-  const deviation = await recordSeen(process, 'custody/target', seenAt(to), route.arrived);
-  return deviation ?? { at: 'target', isDeviation: false };
-
-  /** Moves custody to where the sensors saw the tube; when the record refuses, the operator decides. */
-  async function recordSeen(of: Process, step: string, seen: SeenAt, next: Mark): Promise<Arrival | null> {
-    try {
-      await steps(`Custody: ${seen.kind}`).moveCustody(of.ref(step), seen, next);
-      of.enter(next.phase);
-      return null;
-    } catch (error) {
-      if (!isStepFailure(error)) throw error;
-      const detail = `The sensors saw the tube (${seen.kind}), but the record refused it: ${reasonOf(error)}`;
-      return askWhere(of, { kind: 'outcome_unknown', detail, robotId, candidates: [seen] });
-    }
+  if (delivered.refused !== null) {
+    return askWhere(process, refusedByRecord(robotId, seenAt(to), delivered.refused));
   }
+  process.enter(route.arrived.phase);
+  return { at: 'target', isDeviation: false };
+}
+
+/** The question when the record does not take what the sensors saw. */
+function refusedByRecord(robotId: string, seen: SeenAt, refused: string | null): ParkedProblem {
+  const detail = `The sensors saw the tube (${seen.kind}), but the record refused it: ${refused}`;
+  return { kind: 'outcome_unknown', detail, robotId, candidates: [seen] };
 }
 
 /** Asks the operator where the tube is. @throws Abandoned when it is not where the process wanted it */
@@ -165,27 +155,23 @@ function afterMismatch(from: Site, undone: readonly string[]): string {
   ].join(' ');
 }
 
+/** A motion that undoes. */
 interface Move {
   readonly robotId: string;
-  readonly operation: 'pick' | 'place' | 'scan';
+  readonly operation: 'pick' | 'place';
   readonly step: string;
   readonly site: Site;
   readonly attempt: number;
   readonly next: Mark;
 }
 
-/** Orders one motion and waits until it is settled. */
-async function move(
-  process: Process,
-  turn: Turn,
-  order: Move,
-  by: Steps | null = null,
-): Promise<MotionOutcome> {
+/** Orders one motion of an undo and waits until it is settled. */
+async function move(process: Process, turn: Turn, order: Move): Promise<MotionOutcome> {
   const { robotId, operation, site, attempt, next } = order;
   const summary = `${operation} ${labelOf(site)}`;
   const ref = process.ref(order.step);
   process.enter(next.phase);
-  const { commandId } = await (by ?? steps(`Order: ${summary}`)).submitMotion(ref, {
+  const { commandId } = await process.undoing(`Order: ${summary}`).submitMotion(ref, {
     operation,
     robotId,
     fence: turn.fence,
@@ -194,20 +180,6 @@ async function move(
     next,
   });
   return motions(summary).awaitMotion(ref, commandId);
-}
-
-async function readBarcode(process: Process, turn: Turn, { robotId, from }: Route): Promise<MotionOutcome> {
-  for (let n = 1; ; n += 1) {
-    const read = await move(process, turn, {
-      robotId,
-      operation: 'scan',
-      step: `scan/${n}`,
-      site: from,
-      attempt: 1,
-      next: running('VERIFYING'),
-    });
-    if (n === SCANS || classifyScan(read) !== 'unread') return read;
-  }
 }
 
 /** The undo of a transfer: brings the tube back to where it came from, by where it is now. */
@@ -227,12 +199,14 @@ async function putBack(process: Process, turn: Turn, route: Route, attempt: numb
   process.show(mark.state, mark.phase);
   await turn.takeForUndo(robotId);
   if (isReturn) {
-    const fetched = await move(
-      process,
-      turn,
-      { robotId, operation: 'pick', step: step('pick'), site: to, attempt, next: mark },
-      process.undoing(`Order: pick ${labelOf(to)}`),
-    );
+    const fetched = await move(process, turn, {
+      robotId,
+      operation: 'pick',
+      step: step('pick'),
+      site: to,
+      attempt,
+      next: mark,
+    });
     switch (classifyPick(fetched)) {
       case 'not_picked':
         throw stuck(
@@ -250,12 +224,14 @@ async function putBack(process: Process, turn: Turn, route: Route, attempt: numb
       .undoing('Custody: carrier')
       .moveCustody(process.ref(step('carrier')), { kind: 'carrier', robotId }, mark);
   }
-  const placed = await move(
-    process,
-    turn,
-    { robotId, operation: 'place', step: step('place'), site: from, attempt, next: mark },
-    process.undoing(`Order: place ${labelOf(from)}`),
-  );
+  const placed = await move(process, turn, {
+    robotId,
+    operation: 'place',
+    step: step('place'),
+    site: from,
+    attempt,
+    next: mark,
+  });
   switch (classifyPlace(placed)) {
     case 'still_held':
       throw stuck(

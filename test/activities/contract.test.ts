@@ -215,7 +215,7 @@ const order = (
 async function takeTurn(world: World, process: Process, turn = 1): Promise<number> {
   const { jobId, workflowId } = process.ref('');
   const request = { jobId, turn, workflowId, priority: 20, requestedAt: 0 };
-  const grant = await world.act.grantTurn(world.tenantId, world.robotId, request);
+  const grant = await world.act.grantTurn(world.tenantId, world.robotId, request, []);
   if (!grant || !('fence' in grant)) throw new Error('not granted');
   return grant.fence;
 }
@@ -313,7 +313,7 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     await t.custody(p);
     const { jobId, workflowId } = p.ref('');
     const late = { jobId, turn: 2, workflowId, priority: 20, requestedAt: 0 };
-    t.story.push(await act.grantTurn(t.world.tenantId, t.world.robotId, late));
+    t.story.push(await act.grantTurn(t.world.tenantId, t.world.robotId, late, []));
   },
   'a move by hand, and what is not the job’s': async (t) => {
     const { act } = t.world;
@@ -358,7 +358,7 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
       const { queue: _, ...known } = await act.loadRobot(tenantId, robotId);
       t.story.push(known);
       const request = { jobId, turn: 1, workflowId, priority: 20, requestedAt: 0 };
-      const granted = await act.grantTurn(tenantId, robotId, request);
+      const granted = await act.grantTurn(tenantId, robotId, request, []);
       t.story.push(granted && 'fence' in granted ? 'granted' : granted);
     }
     await giveTurnBack(t.world, p);

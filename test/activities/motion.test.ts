@@ -141,13 +141,12 @@ describe('invariant 5: a motion is commanded at most once, in the job’s turn',
     const { job } = await working();
     await job.endTurn(1);
     const ask = (turn: number, workflowId = job.workflowId) =>
-      lab.robots.grantTurn(lab.store.tenantId, lab.robotId, {
-        jobId: job.id,
-        turn,
-        workflowId,
-        priority: 20,
-        requestedAt: 0,
-      });
+      lab.robots.grantTurn(
+        lab.store.tenantId,
+        lab.robotId,
+        { jobId: job.id, turn, workflowId, priority: 20, requestedAt: 0 },
+        [],
+      );
     expect(await ask(1)).toBeNull();
     expect(await ask(2, 'another-workflow')).toBeNull();
     expect(await ask(2)).toMatchObject({ fence: expect.any(Number) });

@@ -47,13 +47,12 @@ async function asking(): Promise<Job> {
   return job;
 }
 const grantTo = (job: Job) =>
-  lab.robots.grantTurn(lab.store.tenantId, lab.robotId, {
-    jobId: job.id,
-    turn: 1,
-    workflowId: job.workflowId,
-    priority: 20,
-    requestedAt: 0,
-  });
+  lab.robots.grantTurn(
+    lab.store.tenantId,
+    lab.robotId,
+    { jobId: job.id, turn: 1, workflowId: job.workflowId, priority: 20, requestedAt: 0 },
+    [],
+  );
 const fence = async () =>
   (await lab.rows<{ fence: number }>(sql`SELECT fence FROM robot_turn WHERE robot_id = ${lab.robotId}`))[0]
     ?.fence;

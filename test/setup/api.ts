@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createHandlingActivities } from '../../activities/handling.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
@@ -180,15 +181,18 @@ Runtime.install({ logger: new DefaultLogger('WARN') });
 async function startControlWorker(namespace: string, lab: TestLaboratory, temporal: Client) {
   const connection = await NativeConnection.connect(temporalServer());
   const watch = new MotionWatch(lab.database.appUrl);
+  const storage = createStorageActivities({ db: lab.app });
+  const motion = createMotionActivities({ db: lab.app, watch });
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue: CONTROL_QUEUE,
     workflowBundle: workflowBundle(),
     activities: {
-      ...createStorageActivities({ db: lab.app }),
+      ...storage,
+      ...motion,
+      ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
-      ...createMotionActivities({ db: lab.app, watch }),
     },
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownGraceTime: '1s',

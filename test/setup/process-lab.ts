@@ -99,6 +99,11 @@ export class ProcessLab {
           const { workflowId, signal, signalArgs } = options;
           signals.push({ workflowId, signal, args: signalArgs });
         },
+        getHandle: (workflowId) => ({
+          async signal({ name }, granted) {
+            signals.push({ workflowId, signal: name, args: [granted] });
+          },
+        }),
       },
     });
   }
@@ -364,7 +369,7 @@ export class Job {
   async takeTurn(turn = 1): Promise<number> {
     const { lab } = this;
     const request = { jobId: this.id, turn, workflowId: this.workflowId, priority: 20, requestedAt: 0 };
-    const grant = await lab.robots.grantTurn(lab.store.tenantId, lab.robotId, request);
+    const grant = await lab.robots.grantTurn(lab.store.tenantId, lab.robotId, request, []);
     if (!grant || !('fence' in grant)) throw new Error('the turn was not granted');
     this.#fence = grant.fence;
     return grant.fence;

@@ -1,6 +1,7 @@
-import type { Client } from '@temporalio/client';
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type {
   ClosingResult,
+  HandlingActivities,
   Mark,
   MotionActivities,
   MotionOrder,
@@ -12,6 +13,7 @@ import type {
   StorageActivities,
 } from '../../activities/contract.ts';
 import { toFailure } from '../../activities/failures.ts';
+import { createHandlingActivities } from '../../activities/handling.ts';
 import { custodyLabel } from '../../domain/custody.ts';
 import { DomainError, type ErrorCode, type Refusal } from '../../domain/errors.ts';
 import { type FinalJobState, isFinal } from '../../domain/job.ts';
@@ -26,10 +28,19 @@ import {
 } from '../../domain/turns.ts';
 import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
 import type { Confirmation, Decision, PlaceRef, Reservation } from '../../workflows/messages/job.ts';
-import { faultSignal, ROBOT, releaseTurnSignal, requestTurnSignal } from '../../workflows/messages/robot.ts';
+import {
+  faultSignal,
+  ROBOT,
+  releaseTurnSignal,
+  requestTurnSignal,
+  turnGrantedSignal,
+} from '../../workflows/messages/robot.ts';
 import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 
-export type LaboratoryActivities = StorageActivities & MotionActivities & RobotActivities;
+export type LaboratoryActivities = StorageActivities &
+  MotionActivities &
+  HandlingActivities &
+  RobotActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -444,13 +455,22 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     reportFault: async (ref, robotId, faultId, cleared) => {
       await entity(ref, robotId).signal(faultSignal, { faultId, cleared });
     },
-    grantTurn: async (_tenantId, robotId, request) => {
+    grantTurn: async (_tenantId, robotId, request, waiting) => {
       const robot = lab.robot(robotId);
       if (!isOpen(request)) return null;
       if (robot.turnJobId !== request.jobId && !mayBegin(robot)) return { standing: standingOf(robot) };
       if (robot.turnJobId !== request.jobId)
         Object.assign(robot, { turnJobId: request.jobId, fence: robot.fence + 1 });
-      return { fence: robot.fence };
+      robot.queue = waiting;
+      const { turn, workflowId } = request;
+      const { fence } = robot;
+      await client.workflow
+        .getHandle(workflowId)
+        .signal(turnGrantedSignal, { turn, fence })
+        .catch((error: unknown) => {
+          if (!(error instanceof WorkflowNotFoundError)) throw error;
+        });
+      return { fence };
     },
     loadRobot: async (_tenantId, robotId) => {
       const robot = lab.robot(robotId);
@@ -474,27 +494,31 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     },
   };
 
-  return withHooks({ ...storage, ...motion, ...robots }, options.hooks ?? {});
+  const hooked = hookedBy(options.hooks ?? {});
+  const steps = hooked({ ...storage, ...motion, ...robots });
+  // What is made of steps passes the hooks itself, and at each of them.
+  return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }
 
-/** Every activity passes the test's hooks. */
-function withHooks(activities: LaboratoryActivities, hooks: Hooks): LaboratoryActivities {
+/** Makes every activity pass the test's hooks. */
+function hookedBy(hooks: Hooks): <A extends object>(activities: A) => A {
   const counts = new Map<string, number>();
-  const hooked = Object.entries(activities).map(
-    ([name, run]: [string, (...args: never[]) => Promise<unknown>]) => [
-      name,
-      async (...args: never[]) => {
-        const whose = whoseCall(name, args);
-        const n = counts.get(whose) ?? 0;
-        counts.set(whose, n + 1);
-        await hooks.before?.({ name, whose, n });
-        const result = await run(...args);
-        await hooks.after?.({ name, whose, n });
-        return result;
-      },
-    ],
-  );
-  return { ...activities, ...Object.fromEntries(hooked) };
+  return (activities) => ({ ...activities, ...Object.fromEntries(hookedEntries(activities, hooks, counts)) });
+}
+
+function hookedEntries(activities: object, hooks: Hooks, counts: Map<string, number>) {
+  return Object.entries(activities).map(([name, run]: [string, (...args: never[]) => Promise<unknown>]) => [
+    name,
+    async (...args: never[]) => {
+      const whose = whoseCall(name, args);
+      const n = counts.get(whose) ?? 0;
+      counts.set(whose, n + 1);
+      await hooks.before?.({ name, whose, n });
+      const result = await run(...args);
+      await hooks.after?.({ name, whose, n });
+      return result;
+    },
+  ]);
 }
 
 /** The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that. */

@@ -22,8 +22,14 @@ export const requestTurnSignal = defineSignal<[TurnRequest]>('request');
 export const releaseTurnSignal = defineSignal<[TurnKey]>('release');
 /** The robot is frozen until the fault is resolved: no turn is granted. */
 export const faultSignal = defineSignal<[{ faultId: string; cleared: boolean }]>('faultSeen');
-/** Sent by the entity to the process whose turn it is. */
-export const turnGrantedSignal = defineSignal<[{ turn: number; fence: number }]>('turnGranted');
+/** A turn that a process asked for is its own, under this fence. */
+export interface TurnGranted {
+  readonly turn: number;
+  readonly fence: number;
+}
+
+/** Sent by the entity's grant to the process whose turn it is. */
+export const turnGrantedSignal = defineSignal<[TurnGranted]>('turnGranted');
 
 interface By {
   readonly actor: Actor;
