@@ -14,7 +14,9 @@ import { jobRoutes } from './routes/automation.ts';
 import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
+import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
+import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { storageRoutes } from './routes/storage.ts';
@@ -93,6 +95,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', healthRoutes(dependencies));
   app.route('/', authRoutes(dependencies, limits));
   app.route('/', locationRoutes(dependencies));
+  app.route('/', positionRoutes(dependencies));
+  app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs stay with automation off: work by hand is confirmed there.

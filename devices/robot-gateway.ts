@@ -1,71 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ControllerView,
-  interlockRefusal,
-  judgeSent,
-  type MotionReading,
-  type RobotOperation,
-  readingOf,
-  type SendRight,
-} from '../domain/controller.ts';
-
-/** A command as it goes over the wire. */
-export interface WireCommand {
-  readonly number: number;
-  readonly operation: RobotOperation;
-  readonly cassette: number;
-  readonly level: number;
-  readonly slot: number;
-}
-
-/**
- * The wire to one robot's controller. Everything but `trigger` moves nothing and may be repeated.
- * Everything but `trigger` and `close` throws when the controller does not answer.
- */
-export interface RobotWire {
-  /** ms after which a request without reply counts as lost */
-  readonly timeoutMs: number;
-  /** writes the command, number included; nothing moves before the trigger */
-  arm(command: WireCommand): Promise<void>;
-  /** makes a trigger that is still on its way harmless, and points the sensors at the address */
-  disarm(address: Omit<WireCommand, 'number'>): Promise<void>;
-  observe(): Promise<ControllerView>;
-  /**
-   * Starts what was armed: goes out at most once. `taken`: acknowledged. `refused`: it surely started nothing.
-   * `unknown`: nobody can say.
-   */
-  trigger(): Promise<'taken' | 'refused' | 'unknown'>;
-  /** ends the connection at once; the next request makes a new one */
-  close(): void;
-}
-
-/** A command in the journal that has no result yet. */
-export interface LiveMotion extends WireCommand {
-  readonly state: 'ACCEPTED' | 'SENT';
-  /** number the controller showed before it was sent */
-  readonly latchedBefore: number | null;
-  /** ms since it was sent */
-  readonly sentAgoMs: number | null;
-}
-
-/** The journal of one robot's motions. Each call is one transaction; each may throw when the database does not answer. */
-export interface MotionJournal {
-  /** makes this gateway the controller's owner; every earlier owner is refused from now on */
-  takeEpoch(): Promise<number>;
-  /** the one command without result */
-  live(): Promise<LiveMotion | null>;
-  markSent(number: number, epoch: number, latchedBefore: number): Promise<SendRight>;
-  settle(
-    number: number,
-    epoch: number,
-    state: 'DONE' | 'FAILED' | 'UNKNOWN',
-    reading: MotionReading,
-  ): Promise<'settled' | 'epoch_lost'>;
-  /** projects what was last heard; false when the epoch is lost */
-  report(epoch: number, view: ControllerView | null): Promise<boolean>;
-  /** lets the next number lie above the one the controller shows */
-  raiseNumber(epoch: number, latchedNumber: number): Promise<void>;
-}
+import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../domain/controller.ts';
+import type { LiveMotion, MotionJournal } from './motion-journal.ts';
+import type { RobotWire } from './robot-wire.ts';
 
 export interface GatewayLog {
   info(fields: Record<string, unknown>, message: string): void;

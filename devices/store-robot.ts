@@ -1,6 +1,6 @@
 import type { ControllerView, RobotOperation } from '../domain/controller.ts';
 import { ModbusError, ModbusLine } from './modbus.ts';
-import type { RobotWire, WireCommand } from './robot-gateway.ts';
+import type { RobotWire, WireCommand } from './robot-wire.ts';
 
 /** Register map: devices/profiles/store-robot.yaml. */
 const TRIGGER = 6;

@@ -1,12 +1,8 @@
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
 import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
-import {
-  type GatewayLog,
-  type GatewayTiming,
-  type MotionJournal,
-  RobotGateway,
-} from '../devices/robot-gateway.ts';
+import type { MotionJournal } from '../devices/motion-journal.ts';
+import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
 import type { ControllerView } from '../domain/controller.ts';
 

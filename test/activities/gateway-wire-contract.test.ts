@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { RobotWire } from '../../devices/robot-gateway.ts';
+import type { RobotWire } from '../../devices/robot-wire.ts';
 import { openStoreRobot } from '../../devices/store-robot.ts';
 import { FakeWire } from '../setup/fake-wire.ts';
 import { RobotCell } from '../setup/robot-cell.ts';

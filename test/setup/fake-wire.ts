@@ -1,4 +1,4 @@
-import type { RobotWire, WireCommand } from '../../devices/robot-gateway.ts';
+import type { RobotWire, WireCommand } from '../../devices/robot-wire.ts';
 import type { ControllerView } from '../../domain/controller.ts';
 
 /**

@@ -1,4 +1,5 @@
-import type { LiveMotion, MotionJournal, WireCommand } from '../../devices/robot-gateway.ts';
+import type { LiveMotion, MotionJournal } from '../../devices/motion-journal.ts';
+import type { WireCommand } from '../../devices/robot-wire.ts';
 import type { ControllerView, MotionReading, SendRight } from '../../domain/controller.ts';
 
 export interface JournalLine extends WireCommand {
