@@ -9,7 +9,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { Context } from 'hono';
 import { v7 as uuidv7 } from 'uuid';
 import { findStoredReply, storeReply, takeKeyForJob } from '../db/idempotency.ts';
-import { insertJob, type JobRecord, jobById, type NewJob } from '../db/jobs.ts';
+import { insertJob, insertJobs, type JobRecord, jobRecord, type NewJob } from '../db/jobs.ts';
 import { inTenant } from '../db/tenancy.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError, ERRORS, type ErrorCode, type Refusal } from '../domain/errors.ts';
@@ -70,17 +70,7 @@ export async function startProcesses(
   const jobs = outcomes.filter((outcome): outcome is NewJob => 'workflowId' in outcome);
   if (jobs.length > 0) {
     try {
-      await inTenant(c.var.dependencies.db, actor.tenantId, async (tx) => {
-        for (const job of jobs) await insertJob(tx, job);
-        // One id is enough: with the key, the others follow from it.
-        if (idempotency && jobs[0]) {
-          await takeKeyForJob(
-            tx,
-            { tenantId: actor.tenantId, actorId: actor.userId, ...idempotency },
-            jobs[0].id,
-          );
-        }
-      });
+      await register(c, jobs);
     } catch (error) {
       if (!(error instanceof DomainError && error.code === 'IDEMPOTENCY_KEY_BUSY' && idempotency))
         throw error;
@@ -102,6 +92,18 @@ export async function startProcesses(
   );
 }
 
+/** Writes the jobs, and takes the request's key if it has one. @throws DomainError IDEMPOTENCY_KEY_BUSY */
+async function register(c: Context<ApiEnv>, jobs: readonly NewJob[]): Promise<void> {
+  const { actor, dependencies, idempotency } = c.var;
+  const { tenantId, userId } = actor;
+  if (!idempotency) return insertJobs(dependencies.db, tenantId, jobs);
+  await inTenant(dependencies.db, tenantId, async (tx) => {
+    for (const job of jobs) await insertJob(tx, job);
+    // One id is enough: with the key, the others follow from it.
+    if (jobs[0]) await takeKeyForJob(tx, { tenantId, actorId: userId, ...idempotency }, jobs[0].id);
+  });
+}
+
 /** Answers for processes that an earlier request with the same key has started. */
 function attach(
   c: Context<ApiEnv>,
@@ -112,7 +114,7 @@ function attach(
   const { actor, dependencies } = c.var;
   const seed = seedOf(c, key);
   return inTurns(Array.from({ length: count }), async (_, index) => {
-    const job = await jobById(dependencies.db, actor.tenantId, jobIdAt(oneId, seed, index));
+    const job = await jobRecord(dependencies.db, actor.tenantId, jobIdAt(oneId, seed, index));
     if (job) return earlyAnswer(c, job);
     const detail = 'The first request with this Idempotency-Key was refused here; ask with a new key.';
     return { outcome: 'refused', jobId: null, refusal: { code: 'CONFLICT', detail } };
@@ -161,7 +163,7 @@ async function earlyAnswer(c: Context<ApiEnv>, job: NewJob): Promise<ProcessAnsw
   if (answered?.outcome === 'refused') {
     return { outcome: 'refused', jobId: job.id, refusal: answered.refusal };
   }
-  const written = await jobById(dependencies.db, actor.tenantId, job.id);
+  const written = await jobRecord(dependencies.db, actor.tenantId, job.id);
   if (!written) throw new Error(`job ${job.id} was written and is not there`);
   return { outcome: 'accepted', job: written, reservation: answered };
 }

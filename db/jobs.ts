@@ -1,11 +1,11 @@
-import { sql, type Transaction } from 'kysely';
+import { type RawBuilder, sql, type Transaction } from 'kysely';
 import type { Actor, Role } from '../domain/actor.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import type { JobKind, JobState, Phase } from '../domain/job.ts';
 import type { Order } from '../domain/order.ts';
 import type { Database } from './connection.ts';
 import type { DB, JsonObject } from './schema.ts';
-import { read } from './tenancy.ts';
+import { read, write } from './tenancy.ts';
 
 /** What a job was asked to do; the column `job.input`. */
 interface JobOrder {
@@ -90,14 +90,34 @@ export interface JobRow {
   readonly finished_at: Date | null;
 }
 
-/** Writes a job that nothing has worked on yet. */
+/** Writes jobs that nothing has worked on yet, all or none. */
+export async function insertJobs(db: Database, tenantId: string, jobs: readonly NewJob[]): Promise<void> {
+  await write(
+    db,
+    tenantId,
+    jobs.map((job) => insertion(job).compile(db.kysely)),
+  );
+}
+
+/** As `insertJobs`, for one job in a transaction that does more. */
 export async function insertJob(tx: Transaction<DB>, job: NewJob): Promise<void> {
-  await sql`
+  await insertion(job).execute(tx);
+}
+
+function insertion(job: NewJob): RawBuilder<unknown> {
+  return sql`
     INSERT INTO job (tenant_id, id, kind, mode, workflow_id, sample_id, robot_id, priority,
                      actor_id, actor_role, station_id, input)
     VALUES (${job.actor.tenantId}, ${job.id}, ${job.kind}, ${job.mode}, ${job.workflowId}, ${job.sampleId},
             ${job.robotId}, ${job.priority}, ${job.actor.userId}, ${job.actor.role}, ${job.actor.stationId},
-            ${JSON.stringify(job.input)}::jsonb)`.execute(tx);
+            ${JSON.stringify(job.input)}::jsonb)`;
+}
+
+/** A job as it stands; null when the tenant has none of that id. */
+export async function jobRecord(db: Database, tenantId: string, id: string): Promise<JobRecord | null> {
+  const query = sql<JobRow>`SELECT * FROM job WHERE tenant_id = ${tenantId} AND id = ${id}`;
+  const [row] = await read(db, tenantId, query.compile(db.kysely), 'job_record');
+  return row ? jobFromRow(row) : null;
 }
 
 /** A job with what happened in it, oldest first; null when the tenant has none of that id. */

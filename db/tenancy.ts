@@ -145,6 +145,31 @@ export async function read<R>(
   }
 }
 
+/**
+ * Bookkeeping in one flush: begin, set_config, statements whose answers nobody needs, commit. All of them or none.
+ * @throws the first error
+ */
+export async function write(
+  db: Database,
+  tenantId: string,
+  queries: readonly CompiledQuery[],
+): Promise<void> {
+  const client = await db.pool.connect();
+  let broken: Error | undefined;
+  try {
+    const answers = await flush(client, [BEGIN, enterTenant(tenantId), ...queries.map(statementOf), COMMIT]);
+    const verdict = answers.at(-1)?.command;
+    if (verdict !== 'COMMIT') throw new Error(`the transaction ended with ${verdict}, nothing was written`);
+  } catch (error) {
+    // COMMIT has ended the transaction already, unless the connection is gone.
+    const state = sqlStateOf(error);
+    if (error instanceof Error && (state === undefined || state === STALE_STATEMENT)) broken = error;
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
 const BEGIN: pg.QueryConfig = { text: 'BEGIN' };
 const BEGIN_READ_ONLY: pg.QueryConfig = { text: 'BEGIN READ ONLY' };
 const COMMIT: pg.QueryConfig = { text: 'COMMIT' };
