@@ -1,5 +1,6 @@
 import {
   allHandlersFinished,
+  CancellationScope,
   condition,
   continueAsNew,
   currentUpdateInfo,
@@ -7,6 +8,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Actor } from '../domain/actor.ts';
+import type { Refusal } from '../domain/errors.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
 import {
   clearFault,
@@ -35,6 +37,11 @@ import {
 } from './messages/robot.ts';
 import { refuseForeign } from './process.ts';
 
+const ENDED: Refusal = {
+  code: 'WORKFLOWS_UNAVAILABLE',
+  detail: 'The robot’s workflow was cancelled before it took the command; send it again.',
+};
+
 /** One robot: its state, and what is done when that changes. Messages only change the state; `work` acts on it. */
 class RobotEntity {
   readonly #tenantId: string;
@@ -45,6 +52,7 @@ class RobotEntity {
   #shown: readonly TurnRequest[] | null = null;
   /** counts what was heard of the robot's standing, so that an answer that was overtaken is known as such */
   #heard = 0;
+  #isEnding = false;
   /** people's commands go one after the other */
   #commands: Promise<unknown> = Promise.resolve();
 
@@ -95,16 +103,24 @@ class RobotEntity {
     if (granted === null) this.change((state) => settle(state, current));
   }
 
+  /** Nothing new begins: a command that waits for the entity to know where it stands is sent back. */
+  end(): void {
+    this.#isEnding = true;
+  }
+
   /** Carries out a person's command, after the ones before it. Its entry in the ledger comes before its effect here. */
   command(order: RobotOrder): Promise<Answer> {
     const key = `${workflowInfo().workflowId}/${currentUpdateInfo()?.id}`;
-    const done = this.#commands.then(() => this.#carryOut(key, order));
+    const done = CancellationScope.nonCancellable(() =>
+      this.#commands.then(() => this.#carryOut(key, order)),
+    );
     this.#commands = done.catch(() => undefined);
     return done;
   }
 
   async #carryOut(key: string, order: RobotOrder): Promise<Answer> {
-    await condition(() => this.#early === null);
+    await condition(() => this.#early === null || this.#isEnding);
+    if (this.#early !== null) return { outcome: 'refused', refusal: ENDED };
     const heard = this.#heard;
     const { answer, standing } = await steps(`Command: ${order.command}`).commandRobot(
       this.#robotId,
@@ -174,12 +190,16 @@ export async function robot(input: RobotInput): Promise<void> {
   setHandler(resumeUpdate, (by) => entity.command({ ...by, command: 'resume' }), fromOwnTenant);
   setHandler(clearUpdate, (by) => entity.command({ ...by, command: 'clear' }), fromOwnTenant);
 
-  await entity.load();
-
-  while (!isLong() || entity.hasWork) {
-    await condition(() => entity.hasWork || isLong());
-    await entity.work();
+  try {
+    await entity.load();
+    while (!isLong() || entity.hasWork) {
+      await condition(() => entity.hasWork || isLong());
+      await entity.work();
+    }
+  } finally {
+    // Also when it is cancelled in Temporal: a command under way is carried out and answered first.
+    entity.end();
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   }
-  await condition(allHandlersFinished);
   await continueAsNew<typeof robot>({ ...input, state: entity.state });
 }

@@ -1,4 +1,5 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { ApplicationFailure, type SignalDefinition } from '@temporalio/common';
 import type {
   ClosingResult,
   HandlingActivities,
@@ -314,10 +315,11 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         const last = lab.motions.findLast((motion) => motion.jobId === job.id);
         const candidates =
           last === undefined ? null : ([{ kind: 'carrier', robotId: last.order.robotId }] as const);
+        const holding = [...lab.robots.values()].find(({ turnJobId }) => turnJobId === job.id);
         return {
           kind: job.kind,
           sampleId: job.sampleId,
-          robotId: last === undefined ? null : job.robotId,
+          robotId: holding?.id ?? last?.order.robotId ?? null,
           liveCommandId: last?.commandId ?? null,
           candidates,
         };
@@ -403,8 +405,22 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     },
   };
 
-  const entity = (ref: StepRef, robotId: string) =>
-    client.workflow.getHandle(workflowIds.robot(ref.actor.tenantId, robotId));
+  /** An entity that is not there is started by whoever has something to tell it. */
+  async function tell<Told>(
+    { actor: { tenantId } }: StepRef,
+    robotId: string,
+    signal: SignalDefinition<[Told]>,
+    told: Told,
+  ): Promise<void> {
+    await client.workflow.signalWithStart(ROBOT, {
+      workflowId: workflowIds.robot(tenantId, robotId),
+      taskQueue,
+      workflowTaskTimeout: '2 seconds',
+      args: [{ tenantId, robotId, state: null }],
+      signal: signal.name,
+      signalArgs: [told],
+    });
+  }
   const requests: { readonly robotId: string; readonly request: TurnRequest }[] = [];
   function isOpen({ jobId, workflowId, turn }: TurnRequest): boolean {
     const job = lab.jobs.get(jobId);
@@ -435,29 +451,24 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         revision,
       };
       requests.push({ robotId, request });
-      const { tenantId } = ref.actor;
-      await client.workflow.signalWithStart(ROBOT, {
-        workflowId: workflowIds.robot(tenantId, robotId),
-        taskQueue,
-        workflowTaskTimeout: '2 seconds',
-        args: [{ tenantId, robotId, state: null }],
-        signal: requestTurnSignal,
-        signalArgs: [request],
-      });
+      await tell(ref, robotId, requestTurnSignal, request);
     },
     releaseTurn: async (ref, robotId, turn) => {
       once(ref, turn, (job) => {
         const robot = lab.robot(robotId);
         if (robot.turnJobId === job.id) robot.turnJobId = null;
       });
-      await entity(ref, robotId).signal(releaseTurnSignal, { jobId: ref.jobId, turn });
+      await tell(ref, robotId, releaseTurnSignal, { jobId: ref.jobId, turn });
     },
     reportFault: async (ref, robotId, faultId, cleared) => {
-      await entity(ref, robotId).signal(faultSignal, { faultId, cleared });
+      await tell(ref, robotId, faultSignal, { faultId, cleared });
     },
     grantTurn: async (_tenantId, robotId, request, waiting) => {
       const robot = lab.robot(robotId);
       if (!isOpen(request)) return null;
+      // Only after the entity was lost: it is asked again until that job gives the turn back.
+      if (robot.turnJobId !== null && robot.turnJobId !== request.jobId)
+        throw ApplicationFailure.create({ type: 'TURN_TAKEN', message: 'Another job has the turn' });
       if (robot.turnJobId !== request.jobId && !mayBegin(robot)) return { standing: standingOf(robot) };
       if (robot.turnJobId !== request.jobId)
         Object.assign(robot, { turnJobId: request.jobId, fence: robot.fence + 1 });

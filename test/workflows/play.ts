@@ -50,7 +50,7 @@ export function prepare(
   floor: Floor,
   { setup, faults = [] }: Play,
 ): { readonly job: FakeJob; readonly setup: JobSetup } {
-  const arm = floor.lab.addRobot();
+  const arm = setup.robot ?? floor.lab.addRobot();
   arm.faults.push(...faults);
   const armed = { ...setup, robot: arm };
   return { job: floor.prepare(armed), setup: armed };
@@ -107,7 +107,7 @@ function perform(floor: Floor, to: Addressee, act: Act): Promise<unknown> {
 }
 
 /** Where the tube really is, in the words of the operator. */
-function trueAnswer(floor: Floor, job: FakeJob) {
+export function trueAnswer(floor: Floor, job: FakeJob) {
   const { physical } = floor.lab.sample(job.sampleId);
   if (physical.kind === 'carrier') return 'in_carrier';
   if (physical.kind === 'person') return 'with_me';
