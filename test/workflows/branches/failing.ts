@@ -51,6 +51,13 @@ export const failures: Branches = {
     const setup = failingAt(floor, byRobot, 'finishJob', 1, repeatedDifferently(), 'after');
     return ends(await floor.start(setup), 'COMPLETED');
   },
+  'placement-by-hand--over-when-it-is-undone': async (floor) => {
+    const over = failure('JOB_FINISHED', 'The job is CANCELLED.', { state: 'CANCELLED' });
+    const running = await floor.start(failingAt(floor, byHand, 'releaseReservations', 1, over));
+    await floor.reaches(running, 'AWAITING_PERSON');
+    await floor.cancel(running);
+    return ends(running, 'CANCELLED', /nothing to undo/);
+  },
   'placement-by-hand--closed-by-a-scan-that-is-repeated-differently': async (floor) => {
     const setup = failingAt(floor, byHand, 'confirmPlaced', 1, repeatedDifferently(), 'after');
     const running = await floor.start(setup);

@@ -179,6 +179,60 @@ export const robots: Branches = {
     for (const job of [holder, next]) await ends(job, 'COMPLETED');
     return again;
   },
+  'robot--the-turn-ends-before-its-job-is-told-again': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const gate = heldAt(floor, { ...byRobot, robot }, 'awaitMotion');
+    const holder = await floor.start(gate.setup);
+    await floor.reaches(holder, 'RUNNING', 'PICKING');
+    await entity.terminate('lost with its server');
+    floor.hooks.set(robot.id, {
+      after: async ({ name }) => {
+        if (name !== 'loadRobot') return;
+        gate.open();
+        await until('the turn being given back', 5_000, () => holder.job.state === 'COMPLETED');
+      },
+    });
+    const again = await entityOf(floor, robot);
+    await ends(holder, 'COMPLETED');
+    await until('the entity knowing that', 5_000, async () => {
+      return (await again.query(robotViewQuery)).current === null;
+    });
+    return again;
+  },
+  'robot--asked-while-it-grants': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const by = { actor: floor.lab.actor, reason: null };
+    await entity.executeUpdate(resumeUpdate, { args: [by] }); // from here on it knows how it stands
+    const gate = gateAt(floor, robot.id, 'grantTurn');
+    const first = await floor.start({ ...byRobot, robot });
+    await gate.isReached;
+    const second = await floor.start({ ...byRobot, robot });
+    // It hears nothing while a step runs, until the step has lasted for most of a workflow task's time.
+    await until('both being queued', 10_000, async () => {
+      return (await entity.query(robotViewQuery)).queue.length === 2;
+    });
+    gate.open();
+    for (const job of [first, second]) await ends(job, 'COMPLETED');
+    return entity;
+  },
+  'robot--cancelled-before-it-knows-how-it-stands': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const gate = gateAt(floor, robot.id, 'loadRobot');
+    const entity = await entityOf(floor, robot);
+    await gate.isReached;
+    const by = { actor: floor.lab.actor, reason: null };
+    const commanded = entity.executeUpdate(pauseUpdate, { args: [by] });
+    await entity.cancel();
+    await expect(commanded).resolves.toMatchObject({
+      outcome: 'refused',
+      refusal: { code: 'WORKFLOWS_UNAVAILABLE' },
+    });
+    gate.open();
+    await expect(entity.result()).rejects.toThrow(WorkflowFailedError);
+    return entity;
+  },
   'robot--cancelled-in-temporal': async (floor) => {
     const robot = floor.lab.addRobot();
     const entity = await entityOf(floor, robot);
