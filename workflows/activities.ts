@@ -40,12 +40,40 @@ type LocalSteps = StorageActivities & RobotActivities & Pick<MotionActivities, '
 /** The steps of a process. */
 export type Steps = LocalActivityInterfaceFor<LocalSteps>;
 
+/** The step that runs now, of this workflow. */
+let underWay: Promise<unknown> | null = null;
+
+/**
+ * Runs a step when no other runs. Two at once, one of the body's and one of a message's handler, would come back one by
+ * one when they are run and together when they are replayed; what follows would happen in another order then, and the
+ * workflow never go on.
+ */
+async function alone<T>(step: () => Promise<T>): Promise<T> {
+  while (underWay !== null) await Promise.allSettled([underWay]);
+  const mine = step();
+  underWay = mine;
+  try {
+    return await mine;
+  } finally {
+    underWay = null;
+  }
+}
+
+function oneByOne(options: LocalActivityOptions): Steps {
+  return new Proxy(proxyLocalActivities<LocalSteps>(options), {
+    get: (proxied, name, receiver) => {
+      const step: (...args: unknown[]) => Promise<unknown> = Reflect.get(proxied, name, receiver);
+      return (...args: unknown[]) => alone(() => step(...args));
+    },
+  });
+}
+
 /**
  * Steps of a process: one short transaction each, tried until it is written or refused.
  * @param summary what a person reads in the Temporal Web UI
  */
 export function steps(summary: string): Steps {
-  return proxyLocalActivities<LocalSteps>({ ...STEP, summary });
+  return oneByOne({ ...STEP, summary });
 }
 
 /**
@@ -53,7 +81,7 @@ export function steps(summary: string): Steps {
  * @param undoMs milliseconds of failing after which the step fails, so that a person is asked
  */
 export function undoSteps(summary: string, undoMs: number): Steps {
-  return proxyLocalActivities<LocalSteps>({
+  return oneByOne({
     ...STEP,
     summary,
     retry: { ...RETRY, maximumAttempts: attemptsWithin(undoMs) },

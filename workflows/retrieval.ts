@@ -73,15 +73,14 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
       robotId,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
-      arrived: AT_HANDOFF,
+      arrived: running('AT_HANDOFF'),
     });
-    if (arrival.isDeviation && arrival.at === 'target') {
-      await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
-    }
     await turn.giveBack();
     if (arrival.at === 'person') {
       return process.finish('COMPLETED_WITH_DEVIATION', 'The operator has the tube.');
     }
+    // Only now: who reads that a person is awaited may come at once, and is listened to.
+    await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
 
     const pickup = new Deadline(
       input.limits?.pickupMs ?? PICKUP_MS,

@@ -1,5 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { Client, WithStartWorkflowOperation, type WorkflowHandle } from '@temporalio/client';
+import {
+  Client,
+  WithStartWorkflowOperation,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import {
   DefaultLogger,
   NativeConnection,
@@ -121,10 +126,39 @@ export class Floor {
     this.#worker = { worker, ended: worker.run() };
   }
 
+  /**
+   * @throws Error naming the histories that do not replay: whatever happened to a workflow here, a worker that lost it must
+   *   be able to take it up again
+   */
   async close(): Promise<void> {
     this.#worker?.worker.shutdown();
     await this.#worker?.ended;
+    const failed: string[] = [];
+    for await (const { workflowId, error } of Worker.runReplayHistories(
+      { workflowBundle: this.#bundle },
+      this.#histories(),
+    )) {
+      if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
+    }
     await this.#connection.close();
+    if (failed.length > 0) throw new Error(`${failed.length} histories do not replay:\n${failed.join('\n')}`);
+  }
+
+  /** Of every job and robot that had a workflow. */
+  async *#histories() {
+    const { actor, jobs, robots } = this.lab;
+    const ids = [
+      ...[...jobs.values()].map(({ workflowId }) => workflowId),
+      ...[...robots.keys()].map((id) => workflowIds.robot(actor.tenantId, id)),
+    ];
+    for (const workflowId of ids) {
+      const handle = this.client.workflow.getHandle(workflowId);
+      const isThere = await handle.describe().catch((error: unknown) => {
+        if (error instanceof WorkflowNotFoundError) return null;
+        throw error;
+      });
+      if (isThere !== null) yield { workflowId, history: await handle.fetchHistory() };
+    }
   }
 
   /** Puts a job's row, tube and places into the laboratory. */

@@ -59,11 +59,12 @@ export function failing(
   };
 }
 
-/** Holds every call of this activity, for a job or a robot, until the gate is opened. */
+/** Holds every call of this activity, for a job or a robot, until the gate is opened. @param when only those */
 export function gateAt(
   floor: Floor,
   whose: string,
   activity: string,
+  when: () => boolean = () => true,
 ): { readonly isReached: Promise<void>; open(): void } {
   let reach = () => {};
   const isReached = new Promise<void>((resolve) => {
@@ -74,7 +75,7 @@ export function gateAt(
     open = resolve;
   });
   const before = ({ name }: Call) => {
-    if (name !== activity) return undefined;
+    if (name !== activity || !when()) return undefined;
     reach();
     return opened;
   };
