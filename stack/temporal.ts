@@ -90,6 +90,8 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
       ...(uiPort === null ? ['--headless'] : ['--ui-port', String(uiPort), ...newsFlag(options.binary)]),
     ],
     {
+      // A heap this small would be collected many times a second; four times as much garbage costs some 100 MB.
+      env: { GOGC: '400', ...process.env },
       stdio: ['ignore', 'ignore', options.logFile === null ? 'ignore' : openSync(options.logFile, 'a')],
       cwd: '/',
       // A group of its own: Ctrl-C is for us to handle, in order.
