@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { type Change, type ChangeContext, withLedChange } from '../db/change.ts';
 import type { Database } from '../db/connection.ts';
 import type { JobRecord } from '../db/jobs.ts';
@@ -32,8 +33,8 @@ export function runStep<T>(db: Database, ref: StepRef, spec: StepSpec, body: Ste
 }
 
 /**
- * A step that may refuse: a DomainError thrown by `body` takes back all it wrote, and `refused` says in a transaction of
- * its own what the job makes of it.
+ * A step that may refuse: a DomainError thrown by `body` takes back all it wrote, and `refused` says in the same
+ * transaction what the job makes of it.
  */
 export function runRefusableStep<T>(
   db: Database,
@@ -42,32 +43,28 @@ export function runRefusableStep<T>(
   body: StepBody<T>,
   refused: (refusal: Refusal, job: JobRecord) => StepEnd<T>,
 ): Promise<T> {
-  return failingAsWorkflowsExpect(async () => {
-    try {
-      return await stepInChange(db, ref, spec, async (change, job) => {
-        try {
-          return await body(change, job);
-        } catch (error) {
-          throw error instanceof DomainError ? new RefusedStep(error) : error;
-        }
-      });
-    } catch (error) {
-      if (!(error instanceof RefusedStep)) throw error;
-      if (error.cause.code === 'INTERNAL') throw error.cause;
-      const refusal = error.cause.toRefusal();
-      return stepInChange(db, ref, spec, async (_change, job) => refused(refusal, job));
-    }
-  });
-}
-
-/** Carries a refusal out of the transaction that it takes back. */
-class RefusedStep extends Error {
-  override readonly cause: DomainError;
-
-  constructor(cause: DomainError) {
-    super(cause.message);
-    this.cause = cause;
-  }
+  return failingAsWorkflowsExpect(() =>
+    stepInChange(db, ref, spec, async (change, job) => {
+      const recorded: (() => void)[] = [];
+      const tentative: Change = {
+        ...change,
+        record: (entry) => void recorded.push(() => change.record(entry)),
+        atEnd: (query) => void recorded.push(() => change.atEnd(query)),
+      };
+      // Goes out ahead of the body's first statement, and is waited for with it.
+      const saved = sql`SAVEPOINT body`.execute(change.tx);
+      const [, ended] = await Promise.allSettled([saved, body(tentative, job)]);
+      if (ended.status === 'fulfilled') {
+        await saved;
+        for (const each of recorded) each();
+        return ended.value;
+      }
+      const { reason } = ended;
+      if (!(reason instanceof DomainError) || reason.code === 'INTERNAL') throw reason;
+      await sql`ROLLBACK TO SAVEPOINT body`.execute(change.tx);
+      return refused(reason.toRefusal(), job);
+    }),
+  );
 }
 
 async function stepInChange<T>(db: Database, ref: StepRef, spec: StepSpec, body: StepBody<T>): Promise<T> {
