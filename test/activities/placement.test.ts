@@ -3,6 +3,7 @@ import { releasePositions } from '../../db/handoff.ts';
 import { blockPosition } from '../../db/location-service.ts';
 import { findLocation } from '../../db/locations.ts';
 import { type ReserveOptions, type ReserveResult, reserveTarget } from '../../db/placement.ts';
+import { holdWithoutExpiry } from '../../db/places.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import type { Target } from '../../domain/order.ts';
 import type { SampleNeed } from '../../domain/placement.ts';
@@ -75,6 +76,32 @@ describe('the last free position of a box', () => {
       await blockPosition(store.db, { ...store.context, reason: 'blocking' }, elsewhere, 'A1', 'test over');
     },
   );
+});
+
+test('a position that a live job holds without end goes to nobody else', async () => {
+  const box = await addLocation(store, {
+    type: 'box_5x5',
+    name: 'held',
+    parent: freezer,
+    grid: { rows: 1, columns: 2, rowLabels: 'upper', columnLabels: 'number' },
+  });
+  const [first, second] = await positionsOf(store, box);
+  const holder = await reserve({ kind: 'named', positionId: String(first) }, PLASMA, {}, 1);
+  await inTenant(store.db, store.tenantId, (tx) => holdWithoutExpiry(tx, store.tenantId, holder.jobId));
+  expect(await reserve({ kind: 'named', positionId: String(first) })).toMatchObject({
+    outcome: 'refused',
+    refusal: { code: 'POSITION_OCCUPIED' },
+  });
+  expect(await reserve({ kind: 'chosen', withinId: box })).toMatchObject({
+    outcome: 'reserved',
+    position: { positionId: second },
+  });
+  expect(await reserve({ kind: 'chosen', withinId: box })).toMatchObject({
+    outcome: 'refused',
+    refusal: { code: 'NO_POSITION_FREE' },
+  });
+  await release(holder.jobId);
+  expect(await wrongCounters(store)).toEqual([]);
 });
 
 test('64 callers at once for a box of 81 get 64 positions, and the counters agree', async () => {

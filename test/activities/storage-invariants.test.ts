@@ -88,13 +88,35 @@ describe('invariant 1: one custody', () => {
     ).toMatch(/without a ledger entry|has no ledger entry/);
   });
 
-  test('a sample and its position name each other, or neither does', async () => {
+  test.each([
+    ['sample_agrees_with_position', 'a position does not name the sample that names it'],
+    ['position_agrees_with_sample', 'a sample does not name the position that names it'],
+  ])('a sample and its position name each other: %s', async (constraint, _what) => {
+    const isSamples = constraint === 'sample_agrees_with_position';
     expect(
-      await attempt([`UPDATE position SET state = 'free', sample_id = NULL WHERE id = $1`, AT(0)]),
-    ).toMatch(/sample_agrees_with_position|ledger entry/);
-    expect(await attempt([`UPDATE sample SET position_id = $2 WHERE id = $1`, sample, AT(5)])).toMatch(
-      /sample_agrees_with_position|position_agrees_with_sample|ledger entry/,
-    );
+      await attempt(
+        isSamples
+          ? [`UPDATE position SET state = 'free', sample_id = NULL WHERE id = $1`, AT(0)]
+          : [
+              `UPDATE sample SET custody = 'person', position_id = NULL, holder_id = $2 WHERE id = $1`,
+              sample,
+              store.actor.userId,
+            ],
+        // Before the commit, which would miss the ledger entry as well.
+        [`SET CONSTRAINTS ${constraint} IMMEDIATE`],
+      ),
+    ).toBe(constraint);
+  });
+
+  test('a sample that names another position than the one that names it is refused', async () => {
+    for (const constraint of ['sample_agrees_with_position', 'position_agrees_with_sample']) {
+      expect(
+        await attempt(
+          [`UPDATE sample SET position_id = $2 WHERE id = $1`, sample, AT(5)],
+          [`SET CONSTRAINTS ${constraint} IMMEDIATE`],
+        ),
+      ).toBe(constraint);
+    }
   });
 });
 

@@ -31,6 +31,14 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     invariant: 1,
+    name: 'the database does not hold position and sample together',
+    file: 'db/migrations/0003_storage.sql',
+    from: 'REFERENCES sample (tenant_id, position_id, id) DEFERRABLE INITIALLY DEFERRED;',
+    to: 'REFERENCES sample (tenant_id, position_id, id) NOT ENFORCED;',
+    tests: ['test/activities/storage-invariants.test.ts'],
+  },
+  {
+    invariant: 1,
     name: 'custody moves to the target although the sensors saw the tube still in the carrier',
     file: 'domain/motion.ts',
     from: "return 'still_held';",

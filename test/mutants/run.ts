@@ -35,7 +35,7 @@ try {
     const restore = breakOne(copy, mutant);
     const run = vitest(copy, mutant.tests);
     restore();
-    const killed = run.status !== 0 && /Tests\s+.*\d+ failed/.test(run.text);
+    const killed = run.status !== 0 && /(Tests|Test Files)\s+.*\d+ failed/.test(run.text);
     if (!killed) survived += 1;
     console.log(`${killed ? 'killed  ' : 'SURVIVED'} invariant ${mutant.invariant}: ${mutant.name}`);
     if (!killed) console.log(run.text.slice(-3000));
