@@ -102,6 +102,8 @@ export interface StorageActivities {
   moveCustody(ref: StepRef, seen: SeenAt, next: Mark): Promise<void>;
   /** Writes state, phase and question where no other step does it on the way. */
   markPhase(ref: StepRef, next: Mark): Promise<void>;
+  /** Looks whether the job is still open; writes nothing. @throws JOB_FINISHED with how it ended */
+  expectOpen(ref: StepRef): Promise<void>;
   /** Records that somebody asked to cancel. */
   recordCancel(ref: StepRef, by: Actor, reason: string | null): Promise<void>;
   /** Writes how urgent the job is now, as the event says that `by` sent. A job that is over stays as it is. */

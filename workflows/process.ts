@@ -88,6 +88,9 @@ export class Process {
   #early: Reservation | null = null;
   #isOver = false;
   /** the robot whose turn the process has: a fault freezes it */
+  /** counts what came that no wait for a person ends with, and how much of it the job was looked at for */
+  #heard = 0;
+  #looked = 0;
   robotId: string | null = null;
 
   constructor(input: { readonly jobId: string; readonly actor: Actor; readonly limits?: JobLimits }) {
@@ -118,6 +121,7 @@ export class Process {
   /** Reference of a step; its name is unique in the workflow. */
   ref(step: string): StepRef {
     return { actor: this.actor, jobId: this.jobId, workflowId: workflowInfo().workflowId, step };
+      this.hear();
   }
 
   /** Steps of an undo: after some minutes of failing a person is asked. */
@@ -173,6 +177,14 @@ export class Process {
     this.#phase = phase;
   }
 
+  /**
+   * A signal, or a cancel in Temporal, came. It may have come while the last steps ran: then the server refused to close
+   * the workflow, and runs its last task again without the person's message, of which the steps stand.
+   */
+  hear(): void {
+    this.#heard += 1;
+  }
+
   /** Says the phase alone, which costs no history event. */
   enter(phase: Phase): void {
     this.#phase = phase;
@@ -192,9 +204,15 @@ export class Process {
     inbox.open();
     try {
       for (;;) {
-        await condition(() => inbox.hasMail || until());
+        await condition(() => inbox.hasMail || until() || this.#looked !== this.#heard);
         const mail = inbox.take();
-        if (mail === undefined) return null;
+        if (mail === undefined) {
+          if (until()) return null;
+          this.#looked = this.#heard;
+          await steps('Is the job still open?').expectOpen(this.ref('open'));
+          continue;
+        }
+   * @throws JOB_FINISHED when the message was taken by a task that was lost, and its steps have closed the job
         try {
           const result = await check(mail.message);
           if ('taken' in result) {

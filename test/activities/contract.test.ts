@@ -382,7 +382,9 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     const other = { ...p.ref('adopt'), workflowId: `reconcile-${p.ref('').jobId}` };
     const { sampleId: _, ...adopted } = (await act.adoptJob(other)) ?? { sampleId: null };
     t.story.push(adopted);
+    await t.tell(p, 'open', act.expectOpen({ ...other, step: 'open' }));
     await t.tell(p, 'finished', act.finishJob({ ...other, step: 'finish' }, 'FAILED', ''));
+    await t.tell(p, 'open', act.expectOpen({ ...other, step: 'open' }));
     t.story.push(await act.adoptJob({ ...other, step: 'adopt/2' }));
   },
 };

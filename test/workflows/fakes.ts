@@ -271,6 +271,10 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         mark(job, next);
       }),
     markPhase: async (ref, next) => once(ref, next, (job) => mark(job, next)),
+    expectOpen: async ({ jobId }) => {
+      const { state } = lab.job(jobId);
+      if (isFinal(state)) throw failure('JOB_FINISHED', `The job is ${state}.`, { state });
+    },
     recordCancel: async (ref, by, reason) =>
       once(ref, [by, reason], (job) => {
         job.isCancelRequested = true;

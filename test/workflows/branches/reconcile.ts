@@ -6,7 +6,7 @@ import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import { type Branches, decides, ends } from './branch.ts';
 
 /** Terminates a job's workflow from outside, and starts the one that takes over, as the sweep does. */
-async function takenOver(
+export async function takenOver(
   floor: Floor,
   setup: JobSetup,
   until: (running: RunningJob) => Promise<void>,
