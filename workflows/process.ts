@@ -315,7 +315,7 @@ export class Process {
   }
 
   /**
-   * Closes the job. It may be closed already, by a step whose workflow task was lost together with the message that led
+   * Closes the job; a wish to cancel that Temporal told is recorded first. It may be closed already, by a step whose workflow task was lost together with the message that led
    * there: then it stays as it is.
    */
   async finish(state: FinalJobState, detail: string): Promise<JobOutcome> {
@@ -335,6 +335,10 @@ export class Process {
    */
   run<R extends JobOutcome | null>(body: () => Promise<R>): Promise<R | JobOutcome> {
     return CancellationScope.nonCancellable(async () => {
+    if (this.#cancel === 'asked in Temporal') {
+      const ref = this.ref('cancel/temporal');
+      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
+    }
       const outcome = await body().catch((error: unknown) => this.#abandon(error));
       this.#isOver = true;
       if (outcome !== null) this.show(outcome.state, 'SETTLED');
@@ -354,10 +358,6 @@ export class Process {
       });
     }
     const undone = await this.saga.unwind();
-    if (this.#cancel === 'asked in Temporal') {
-      const ref = this.ref('cancel/temporal');
-      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
-    }
     const state = error instanceof Abandoned ? error.state : 'FAILED';
     const outcome = await this.finish(state, [detail, ...undone].join(' '));
     this.answerEarly({ outcome: 'refused', refusal: refusalOf(error) });

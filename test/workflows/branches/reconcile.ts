@@ -90,6 +90,15 @@ export const reconciliations: Branches = {
     await floor.reaches(running, 'AWAITING_OPERATOR');
     await floor.cancel(running);
     await expect(floor.cancel(running)).resolves.toEqual({ outcome: 'accepted' });
+  'reconcile--by-hand--cancelled-in-temporal': async (floor) => {
+    const running = await takenOver(floor, byHand, (each) => floor.reaches(each, 'AWAITING_PERSON'));
+    await floor.reaches(running, 'AWAITING_OPERATOR');
+    await running.handle.cancel();
+    await decides(floor, running, 'with_me');
+    const ended = await ends(running, 'CANCELLED');
+    expect(running.job.isCancelRequested).toBe(true);
+    return ended;
+  },
     await running.handle.cancel();
     await decides(floor, running, 'with_me');
     return ends(running, 'CANCELLED');
