@@ -119,9 +119,14 @@ export interface StorageActivities {
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
-   * AWAITING_OPERATOR with a question and a new fault id, robot_state.held_fault_id, alarm raised. Returns the fault id.
+   * AWAITING_OPERATOR with a question and a new fault id, robot_state.held_fault_ids, alarm raised. Returns the fault id.
+   * A job that is parked already, by a workflow that was lost, is asked about anew: the new fault holds the robot instead
+   * of the `replaced` one, so that one answer frees it.
    */
-  park(ref: StepRef, problem: ParkedProblem): Promise<{ readonly faultId: string }>;
+  park(
+    ref: StepRef,
+    problem: ParkedProblem,
+  ): Promise<{ readonly faultId: string; readonly replaced?: string }>;
   /**
    * Applies the operator's answer: checks fault id and barcode, moves custody to where the tube was found, clears the
    * alarm and (if fit) the robot's hold. A refusal (stale, wrong barcode) changes nothing.

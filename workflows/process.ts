@@ -279,7 +279,7 @@ export class Process {
     const fault = this.#faults;
     const { robotId } = problem;
     const before = { state: this.#state, phase: this.#phase };
-    const { faultId } = await steps(`Ask the operator: ${problem.kind}`).park(
+    const { faultId, replaced } = await steps(`Ask the operator: ${problem.kind}`).park(
       this.ref(`park/${fault}`),
       problem,
     );
@@ -299,6 +299,10 @@ export class Process {
       async (answer): Promise<Checked<Decision>> => {
         given += 1;
         const applied = await steps(`Apply the operator's answer: ${answer.answer}`).applyDecision(
+      if (replaced !== undefined) {
+        const ref = this.ref(`fault-replaced/${fault}`);
+        await steps('The robot is held by the new fault instead').reportFault(ref, robotId, replaced, true);
+      }
           this.ref(`decide/${fault}/${given}`),
           answer,
         );

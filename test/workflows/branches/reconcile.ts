@@ -75,6 +75,9 @@ export const reconciliations: Branches = {
     expect(robot.turnJobId).toBeNull();
     return ended;
   },
+    // The lost workflow froze the robot too: one answer frees it, also for the robot's entity.
+    const next = await floor.start({ ...byHand, mode: 'robot', isScanned: true, robot });
+    await ends(next, 'COMPLETED');
   'reconcile--placement-by-robot--not-found': async (floor) => {
     const robot = floor.lab.addRobot();
     robot.faults.push({ on: 'place', how: 'dropped' });
