@@ -245,7 +245,8 @@ export interface RobotActivities {
   ): Promise<void>;
   /**
    * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it.
-   * `ref.step` is `releaseStep(turn)` of domain/turns.ts; `turn` null gives back every turn of the job.
+   * `ref.step` is `releaseStep(turn)` of domain/turns.ts, with the run behind it for a workflow that asks for no turn itself;
+   * `turn` null gives back every turn of the job.
    */
   releaseTurn(ref: StepRef, robotId: string, turn: number | null): Promise<void>;
   /** Tells the entity of a fault or of its end. */

@@ -77,6 +77,7 @@ export class Process {
   readonly saga = new Saga((problem) => this.#askAboutUndo(problem));
   readonly actor: Actor;
   readonly jobId: string;
+  readonly #run: string | null;
   readonly #undoMs: number;
   readonly #inboxes: Pick<Inbox<unknown>, 'close'>[] = [];
   readonly #decisions: Inbox<Decision>;
@@ -87,13 +88,18 @@ export class Process {
   #phase: Phase = 'REQUESTED';
   #early: Reservation | null = null;
   #isOver = false;
-  /** the robot whose turn the process has: a fault freezes it */
   /** counts what came that no wait for a person ends with, and how much of it the job was looked at for */
   #heard = 0;
   #looked = 0;
+  /** the robot whose turn the process has: a fault freezes it */
   robotId: string | null = null;
 
-  constructor(input: { readonly jobId: string; readonly actor: Actor; readonly limits?: JobLimits }) {
+  /** @param run names the run in its steps, where a workflow of this id may have run for the job before */
+  constructor(
+    input: { readonly jobId: string; readonly actor: Actor; readonly limits?: JobLimits },
+    run: string | null = null,
+  ) {
+    this.#run = run;
     this.jobId = input.jobId;
     this.actor = input.actor;
     this.#undoMs = input.limits?.undoMs ?? UNDO_MS;
@@ -115,13 +121,19 @@ export class Process {
     // A cancel from Temporal is the same wish; the body runs on and honours it at its next safe point.
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.#cancel === 'none') this.#cancel = 'asked in Temporal';
+      this.hear();
     });
   }
 
   /** Reference of a step; its name is unique in the workflow. */
   ref(step: string): StepRef {
-    return { actor: this.actor, jobId: this.jobId, workflowId: workflowInfo().workflowId, step };
-      this.hear();
+    const { workflowId } = workflowInfo();
+    return {
+      actor: this.actor,
+      jobId: this.jobId,
+      workflowId,
+      step: this.#run === null ? step : `${step}/${this.#run}`,
+    };
   }
 
   /** Steps of an undo: after some minutes of failing a person is asked. */
@@ -165,6 +177,14 @@ export class Process {
     return this.#isOver;
   }
 
+  /**
+   * A signal, or a cancel in Temporal, came. It may have come while the last steps ran: then the server refused to close
+   * the workflow, and runs its last task again without the person's message, of which the steps stand.
+   */
+  hear(): void {
+    this.#heard += 1;
+  }
+
   /** A safe point. @throws Abandoned when somebody asked to cancel */
   stopIfCancelled(before: string): void {
     if (this.isCancelRequested) throw new Abandoned('CANCELLED', `Cancelled before ${before}.`);
@@ -177,14 +197,6 @@ export class Process {
     this.#phase = phase;
   }
 
-  /**
-   * A signal, or a cancel in Temporal, came. It may have come while the last steps ran: then the server refused to close
-   * the workflow, and runs its last task again without the person's message, of which the steps stand.
-   */
-  hear(): void {
-    this.#heard += 1;
-  }
-
   /** Says the phase alone, which costs no history event. */
   enter(phase: Phase): void {
     this.#phase = phase;
@@ -195,6 +207,7 @@ export class Process {
    * goes on.
    * @param until ends the wait: a deadline, a wish to cancel
    * @returns what the check took, or null when the wait ended first
+   * @throws JOB_FINISHED when the message was taken by a task that was lost, and its steps have closed the job
    */
   async takeFirst<T, R>(
     inbox: Inbox<T>,
@@ -212,7 +225,6 @@ export class Process {
           await steps('Is the job still open?').expectOpen(this.ref('open'));
           continue;
         }
-   * @throws JOB_FINISHED when the message was taken by a task that was lost, and its steps have closed the job
         try {
           const result = await check(mail.message);
           if ('taken' in result) {
@@ -287,6 +299,10 @@ export class Process {
     this.#decisions.open();
     if (robotId !== null) {
       await steps('Freeze the robot').reportFault(this.ref(`fault/${fault}`), robotId, faultId, false);
+      if (replaced !== undefined) {
+        const ref = this.ref(`fault-replaced/${fault}`);
+        await steps('The robot is held by the new fault instead').reportFault(ref, robotId, replaced, true);
+      }
     }
     this.show(
       'AWAITING_OPERATOR',
@@ -299,10 +315,6 @@ export class Process {
       async (answer): Promise<Checked<Decision>> => {
         given += 1;
         const applied = await steps(`Apply the operator's answer: ${answer.answer}`).applyDecision(
-      if (replaced !== undefined) {
-        const ref = this.ref(`fault-replaced/${fault}`);
-        await steps('The robot is held by the new fault instead').reportFault(ref, robotId, replaced, true);
-      }
           this.ref(`decide/${fault}/${given}`),
           answer,
         );
@@ -323,6 +335,10 @@ export class Process {
    * there: then it stays as it is.
    */
   async finish(state: FinalJobState, detail: string): Promise<JobOutcome> {
+    if (this.#cancel === 'asked in Temporal') {
+      const ref = this.ref('cancel/temporal');
+      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
+    }
     try {
       await steps(`Close the job: ${state}`).finishJob(this.ref(`finish/${state}`), state, detail);
       return { state, detail };
@@ -336,14 +352,14 @@ export class Process {
   /**
    * Runs the process to its end: undoes what was done when it is abandoned or a step fails for good, answers whoever
    * still waits, and returns when every message is answered. Null: there was no job to answer for.
+   * @param failed what else to do when the body is abandoned or a step fails for good
    */
-  run<R extends JobOutcome | null>(body: () => Promise<R>): Promise<R | JobOutcome> {
+  run<R extends JobOutcome | null>(
+    body: () => Promise<R>,
+    failed = (error: unknown): Promise<JobOutcome> => this.#abandon(error),
+  ): Promise<R | JobOutcome> {
     return CancellationScope.nonCancellable(async () => {
-    if (this.#cancel === 'asked in Temporal') {
-      const ref = this.ref('cancel/temporal');
-      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
-    }
-      const outcome = await body().catch((error: unknown) => this.#abandon(error));
+      const outcome = await body().catch(failed);
       this.#isOver = true;
       if (outcome !== null) this.show(outcome.state, 'SETTLED');
       for (const inbox of this.#inboxes) inbox.close(JOB_OVER);
