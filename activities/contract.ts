@@ -102,6 +102,8 @@ export interface StorageActivities {
   moveCustody(ref: StepRef, seen: SeenAt, next: Mark): Promise<void>;
   /** Writes state, phase and question where no other step does it on the way. */
   markPhase(ref: StepRef, next: Mark): Promise<void>;
+  /** Looks whether the job is still open; writes nothing. @throws JOB_FINISHED with how it ended */
+  expectOpen(ref: StepRef): Promise<void>;
   /** Records that somebody asked to cancel. */
   recordCancel(ref: StepRef, by: Actor, reason: string | null): Promise<void>;
   /** Writes how urgent the job is now, as the event says that `by` sent. A job that is over stays as it is. */
@@ -117,9 +119,14 @@ export interface StorageActivities {
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
-   * AWAITING_OPERATOR with a question and a new fault id, robot_state.held_fault_id, alarm raised. Returns the fault id.
+   * AWAITING_OPERATOR with a question and a new fault id, robot_state.held_fault_ids, alarm raised. Returns the fault id.
+   * A job that is parked already, by a workflow that was lost, is asked about anew: the new fault holds the robot instead
+   * of the `replaced` one, so that one answer frees it.
    */
-  park(ref: StepRef, problem: ParkedProblem): Promise<{ readonly faultId: string }>;
+  park(
+    ref: StepRef,
+    problem: ParkedProblem,
+  ): Promise<{ readonly faultId: string; readonly replaced?: string }>;
   /**
    * Applies the operator's answer: checks fault id and barcode, moves custody to where the tube was found, clears the
    * alarm and (if fit) the robot's hold. A refusal (stale, wrong barcode) changes nothing.
@@ -238,7 +245,8 @@ export interface RobotActivities {
   ): Promise<void>;
   /**
    * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it.
-   * `ref.step` is `releaseStep(turn)` of domain/turns.ts; `turn` null gives back every turn of the job.
+   * `ref.step` is `releaseStep(turn)` of domain/turns.ts, with the run behind it for a workflow that asks for no turn itself;
+   * `turn` null gives back every turn of the job.
    */
   releaseTurn(ref: StepRef, robotId: string, turn: number | null): Promise<void>;
   /** Tells the entity of a fault or of its end. */

@@ -1,16 +1,17 @@
 import { sql, type Transaction } from 'kysely';
-import type { JobRecord } from '../db/jobs.ts';
+import { type JobRecord, jobRecord } from '../db/jobs.ts';
 import type { DB } from '../db/schema.ts';
 import { DomainError } from '../domain/errors.ts';
 import { isFinal } from '../domain/job.ts';
 import { closeJob } from './closing.ts';
 import type { AdoptedJob, SeenAt, StorageActivities } from './contract.ts';
+import { failingAsWorkflowsExpect } from './failures.ts';
 import { markOf, runStep } from './step.ts';
 import type { StorageDependencies } from './storage.ts';
 
 type JobActivities = Pick<
   StorageActivities,
-  'markPhase' | 'recordCancel' | 'reprioritise' | 'finishJob' | 'adoptJob'
+  'markPhase' | 'expectOpen' | 'recordCancel' | 'reprioritise' | 'finishJob' | 'adoptJob'
 >;
 
 /** What a process says of itself, and its end. */
@@ -23,6 +24,16 @@ export function createJobActivities({ db }: StorageDependencies): JobActivities 
         outcome: 'done',
         detail: {},
       })),
+
+    expectOpen: (ref) =>
+      failingAsWorkflowsExpect(async () => {
+        const job = await jobRecord(db, ref.actor.tenantId, ref.jobId);
+        if (job === null) throw new DomainError('NOT_FOUND', `There is no job ${ref.jobId}.`);
+        if (!isFinal(job.state)) return;
+        throw new DomainError('JOB_FINISHED', `Job ${job.id} is ${job.state}.`, {
+          facts: { state: job.state },
+        });
+      }),
 
     recordCancel: (ref, by, reason) =>
       // The wish wakes the process, which may have ended before this is written: it was heard all the same.

@@ -56,7 +56,10 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
             });
           }
           await holdWithoutExpiry(change.tx, tenantId, job.id);
-          if (problem.robotId !== null) await holdRobot(change.tx, tenantId, problem.robotId, faultId);
+          const replaced = problem.robotId === null ? null : job.faultId;
+          if (problem.robotId !== null) {
+            await holdRobot(change.tx, tenantId, problem.robotId, faultId, replaced);
+          }
           await raiseAlarm(change, {
             tenantId,
             kind: problem.kind,
@@ -67,7 +70,7 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
           });
           const question = await questionOf(change.tx, job, faultId, problem);
           return {
-            result: { faultId },
+            result: { faultId, ...(replaced && { replaced }) },
             mark: {
               state: 'AWAITING_OPERATOR',
               phase: problem.kind === 'compensation_stuck' ? 'COMPENSATION_STUCK' : 'OUTCOME_UNKNOWN',
@@ -76,7 +79,7 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
               started: true,
             },
             outcome: 'parked',
-            detail: { faultId, kind: problem.kind, detail: problem.detail },
+            detail: { faultId, kind: problem.kind, detail: problem.detail, ...(replaced && { replaced }) },
           };
         },
       ),

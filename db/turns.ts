@@ -87,17 +87,22 @@ export async function endTurn(
   return true;
 }
 
-/** Freezes a robot until the fault is resolved. */
+/**
+ * Freezes a robot until the fault is resolved.
+ * @param instead an earlier fault of the same job, which nobody will answer for any more: it holds the robot no longer
+ */
 export async function holdRobot(
   tx: Transaction<DB>,
   tenantId: string,
   robotId: string,
   faultId: string,
+  instead: string | null = null,
 ): Promise<void> {
   await sql`INSERT INTO robot_state AS s (tenant_id, robot_id, held_fault_ids)
     VALUES (${tenantId}, ${robotId}, ARRAY[${faultId}::uuid])
     ON CONFLICT (tenant_id, robot_id) DO UPDATE
-      SET held_fault_ids = array_remove(s.held_fault_ids, ${faultId}::uuid) || ${faultId}::uuid`.execute(tx);
+      SET held_fault_ids = array_remove(array_remove(s.held_fault_ids, ${instead}::uuid), ${faultId}::uuid)
+        || ${faultId}::uuid`.execute(tx);
 }
 
 /** Resolves one fault of the robot that it froze; others keep holding it. */

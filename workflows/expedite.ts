@@ -33,6 +33,7 @@ export function serveExpedite(
   setHandler(expediteSignal, (event) => {
     if (event.actor.tenantId !== process.actor.tenantId || seen.has(event.eventId)) return;
     seen.add(event.eventId);
+    process.hear();
     last = last.then(() => hear(event));
     return last;
   });

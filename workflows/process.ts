@@ -77,6 +77,7 @@ export class Process {
   readonly saga = new Saga((problem) => this.#askAboutUndo(problem));
   readonly actor: Actor;
   readonly jobId: string;
+  readonly #run: string | null;
   readonly #undoMs: number;
   readonly #inboxes: Pick<Inbox<unknown>, 'close'>[] = [];
   readonly #decisions: Inbox<Decision>;
@@ -87,10 +88,18 @@ export class Process {
   #phase: Phase = 'REQUESTED';
   #early: Reservation | null = null;
   #isOver = false;
+  /** counts what came that no wait for a person ends with, and how much of it the job was looked at for */
+  #heard = 0;
+  #looked = 0;
   /** the robot whose turn the process has: a fault freezes it */
   robotId: string | null = null;
 
-  constructor(input: { readonly jobId: string; readonly actor: Actor; readonly limits?: JobLimits }) {
+  /** @param run names the run in its steps, where a workflow of this id may have run for the job before */
+  constructor(
+    input: { readonly jobId: string; readonly actor: Actor; readonly limits?: JobLimits },
+    run: string | null = null,
+  ) {
+    this.#run = run;
     this.jobId = input.jobId;
     this.actor = input.actor;
     this.#undoMs = input.limits?.undoMs ?? UNDO_MS;
@@ -112,12 +121,19 @@ export class Process {
     // A cancel from Temporal is the same wish; the body runs on and honours it at its next safe point.
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.#cancel === 'none') this.#cancel = 'asked in Temporal';
+      this.hear();
     });
   }
 
   /** Reference of a step; its name is unique in the workflow. */
   ref(step: string): StepRef {
-    return { actor: this.actor, jobId: this.jobId, workflowId: workflowInfo().workflowId, step };
+    const { workflowId } = workflowInfo();
+    return {
+      actor: this.actor,
+      jobId: this.jobId,
+      workflowId,
+      step: this.#run === null ? step : `${step}/${this.#run}`,
+    };
   }
 
   /** Steps of an undo: after some minutes of failing a person is asked. */
@@ -161,6 +177,14 @@ export class Process {
     return this.#isOver;
   }
 
+  /**
+   * A signal, or a cancel in Temporal, came. It may have come while the last steps ran: then the server refused to close
+   * the workflow, and runs its last task again without the person's message, of which the steps stand.
+   */
+  hear(): void {
+    this.#heard += 1;
+  }
+
   /** A safe point. @throws Abandoned when somebody asked to cancel */
   stopIfCancelled(before: string): void {
     if (this.isCancelRequested) throw new Abandoned('CANCELLED', `Cancelled before ${before}.`);
@@ -183,6 +207,7 @@ export class Process {
    * goes on.
    * @param until ends the wait: a deadline, a wish to cancel
    * @returns what the check took, or null when the wait ended first
+   * @throws JOB_FINISHED when the message was taken by a task that was lost, and its steps have closed the job
    */
   async takeFirst<T, R>(
     inbox: Inbox<T>,
@@ -192,9 +217,14 @@ export class Process {
     inbox.open();
     try {
       for (;;) {
-        await condition(() => inbox.hasMail || until());
+        await condition(() => inbox.hasMail || until() || this.#looked !== this.#heard);
         const mail = inbox.take();
-        if (mail === undefined) return null;
+        if (mail === undefined) {
+          if (until()) return null;
+          this.#looked = this.#heard;
+          await steps('Is the job still open?').expectOpen(this.ref('open'));
+          continue;
+        }
         try {
           const result = await check(mail.message);
           if ('taken' in result) {
@@ -261,7 +291,7 @@ export class Process {
     const fault = this.#faults;
     const { robotId } = problem;
     const before = { state: this.#state, phase: this.#phase };
-    const { faultId } = await steps(`Ask the operator: ${problem.kind}`).park(
+    const { faultId, replaced } = await steps(`Ask the operator: ${problem.kind}`).park(
       this.ref(`park/${fault}`),
       problem,
     );
@@ -269,6 +299,10 @@ export class Process {
     this.#decisions.open();
     if (robotId !== null) {
       await steps('Freeze the robot').reportFault(this.ref(`fault/${fault}`), robotId, faultId, false);
+      if (replaced !== undefined) {
+        const ref = this.ref(`fault-replaced/${fault}`);
+        await steps('The robot is held by the new fault instead').reportFault(ref, robotId, replaced, true);
+      }
     }
     this.show(
       'AWAITING_OPERATOR',
@@ -297,10 +331,14 @@ export class Process {
   }
 
   /**
-   * Closes the job. It may be closed already, by a step whose workflow task was lost together with the message that led
+   * Closes the job; a wish to cancel that Temporal told is recorded first. It may be closed already, by a step whose workflow task was lost together with the message that led
    * there: then it stays as it is.
    */
   async finish(state: FinalJobState, detail: string): Promise<JobOutcome> {
+    if (this.#cancel === 'asked in Temporal') {
+      const ref = this.ref('cancel/temporal');
+      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
+    }
     try {
       await steps(`Close the job: ${state}`).finishJob(this.ref(`finish/${state}`), state, detail);
       return { state, detail };
@@ -314,10 +352,14 @@ export class Process {
   /**
    * Runs the process to its end: undoes what was done when it is abandoned or a step fails for good, answers whoever
    * still waits, and returns when every message is answered. Null: there was no job to answer for.
+   * @param failed what else to do when the body is abandoned or a step fails for good
    */
-  run<R extends JobOutcome | null>(body: () => Promise<R>): Promise<R | JobOutcome> {
+  run<R extends JobOutcome | null>(
+    body: () => Promise<R>,
+    failed = (error: unknown): Promise<JobOutcome> => this.#abandon(error),
+  ): Promise<R | JobOutcome> {
     return CancellationScope.nonCancellable(async () => {
-      const outcome = await body().catch((error: unknown) => this.#abandon(error));
+      const outcome = await body().catch(failed);
       this.#isOver = true;
       if (outcome !== null) this.show(outcome.state, 'SETTLED');
       for (const inbox of this.#inboxes) inbox.close(JOB_OVER);
@@ -336,10 +378,6 @@ export class Process {
       });
     }
     const undone = await this.saga.unwind();
-    if (this.#cancel === 'asked in Temporal') {
-      const ref = this.ref('cancel/temporal');
-      await steps('Record the cancel').recordCancel(ref, this.actor, 'asked for in Temporal');
-    }
     const state = error instanceof Abandoned ? error.state : 'FAILED';
     const outcome = await this.finish(state, [detail, ...undone].join(' '));
     this.answerEarly({ outcome: 'refused', refusal: refusalOf(error) });

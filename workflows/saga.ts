@@ -56,20 +56,32 @@ export class Saga {
   }
 
   async #run(name: string, undo: Undo): Promise<string> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await undo(attempt);
-      } catch (error) {
-        if (endedAs(error) !== undefined) return 'The job was over: there was nothing to undo.';
-        if (error instanceof UndoStuck) {
-          await this.#ask(error.problem);
-        } else if (isStepFailure(error)) {
-          log.warn('an undo failed', { undo: name, attempt, reason: reasonOf(error) });
-          await this.#ask({ detail: `The undo "${name}" fails: ${reasonOf(error)}` });
-        } else {
-          throw error;
-        }
+    try {
+      for (let attempt = 1; ; attempt += 1) {
+        const said = await this.#try(name, undo, attempt);
+        if (said !== null) return said;
       }
+    } catch (error) {
+      // The undo found it, or the wait for the person.
+      if (endedAs(error) !== undefined) return 'The job was over: there was nothing to undo.';
+      throw error;
+    }
+  }
+
+  /** @returns what the undo said; null when it did not succeed, and a person says that it may be tried again */
+  async #try(name: string, undo: Undo, attempt: number): Promise<string | null> {
+    try {
+      return await undo(attempt);
+    } catch (error) {
+      if (error instanceof UndoStuck) {
+        await this.#ask(error.problem);
+      } else if (isStepFailure(error) && endedAs(error) === undefined) {
+        log.warn('an undo failed', { undo: name, attempt, reason: reasonOf(error) });
+        await this.#ask({ detail: `The undo "${name}" fails: ${reasonOf(error)}` });
+      } else {
+        throw error;
+      }
+      return null;
     }
   }
 }

@@ -25,6 +25,8 @@ export class Turn {
     this.#process = process;
     this.#priority = priority;
     setHandler(turnGrantedSignal, ({ turn, fence }) => {
+      // The first is waited for; one that is told again may come at any time.
+      if (this.#fences.has(turn)) process.hear();
       this.#fences.set(turn, fence);
     });
     serveExpedite(process, (changed) => this.#reprioritise(changed));

@@ -382,8 +382,41 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     const other = { ...p.ref('adopt'), workflowId: `reconcile-${p.ref('').jobId}` };
     const { sampleId: _, ...adopted } = (await act.adoptJob(other)) ?? { sampleId: null };
     t.story.push(adopted);
+    await t.tell(p, 'open', act.expectOpen({ ...other, step: 'open' }));
     await t.tell(p, 'finished', act.finishJob({ ...other, step: 'finish' }, 'FAILED', ''));
+    await t.tell(p, 'open', act.expectOpen({ ...other, step: 'open' }));
     t.story.push(await act.adoptJob({ ...other, step: 'adopt/2' }));
+  },
+  'a parked job whose workflow is gone': async (t) => {
+    const { act, robotId, tenantId } = t.world;
+    const p = await t.world.start('retrieval', 'robot');
+    await reserved(act.reserveRetrieval(p.ref('reserve'), AT_WORK));
+    const held = async () => (await act.loadRobot(tenantId, robotId)).heldFaults;
+    const before = await held();
+    const problem = {
+      kind: 'outcome_unknown',
+      detail: '',
+      robotId,
+      candidates: [carrierOf(t.world)],
+    } as const;
+    const lost = await act.park(p.ref('park'), problem);
+    const other = { ...p.ref('adopt'), workflowId: `reconcile-${p.ref('').jobId}` };
+    await act.adoptJob(other);
+    const asked = await act.park({ ...other, step: 'park' }, { ...problem, kind: 'workflow_gone' });
+    t.story.push([lost.replaced, asked.replaced === lost.faultId]);
+    expect(await held()).toEqual([...before, asked.faultId]);
+    const { actor } = p.ref('');
+    const given = {
+      actor,
+      faultId: asked.faultId,
+      answer: 'with_me',
+      robotFit: true,
+      comment: null,
+    } as const;
+    const decision = { ...given, sampleBarcode: p.barcode };
+    await t.tell(p, 'decided', act.applyDecision({ ...other, step: 'decide' }, decision));
+    expect(await held()).toEqual(before);
+    await t.tell(p, 'finished', act.finishJob({ ...other, step: 'finish' }, 'FAILED', ''));
   },
 };
 

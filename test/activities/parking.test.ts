@@ -1,6 +1,8 @@
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { SeenAt } from '../../activities/contract.ts';
+import { inTenant } from '../../db/tenancy.ts';
+import { holdRobot } from '../../db/turns.ts';
 import type { Decision } from '../../workflows/messages/job.ts';
 import { AT_WORK, type Job, ProcessLab } from '../setup/process-lab.ts';
 
@@ -49,6 +51,12 @@ const held = async () => {
     sql`SELECT held_fault_id FROM robot_state WHERE robot_id = ${lab.robotId}`,
   );
   return row?.held_fault_id ?? null;
+};
+const heldBy = async () => {
+  const [row] = await lab.rows<{ held_fault_ids: string[] }>(
+    sql`SELECT held_fault_ids FROM robot_state WHERE robot_id = ${lab.robotId}`,
+  );
+  return row?.held_fault_ids;
 };
 const alarms = () =>
   lab.rows<{ kind: string; severity: string; cleared_at: Date | null; job_id: string }>(
@@ -336,5 +344,37 @@ describe('taking over a job', () => {
       { kind: 'carrier', robotId: lab.robotId },
       { kind: 'handoff', positionId: handoff.positionId },
     ]);
+  });
+
+  test('of a parked job: the new question holds the robot instead of the one that nobody answers any more', async () => {
+    const stranger = '0190c0de-0000-7000-8000-00000000fa17';
+    await inTenant(lab.store.db, lab.store.tenantId, (tx) =>
+      holdRobot(tx, lab.store.tenantId, lab.robotId, stranger),
+    );
+    const { job, faultId: lost, barcode } = await parked();
+    expect(await heldBy()).toEqual([stranger, lost]);
+    await adopt(job);
+    const ref = { ...job.ref(), workflowId: `t-${lab.store.tenantId}:reconcile:${job.id}` };
+    const problem = {
+      kind: 'workflow_gone',
+      detail: 'Gone.',
+      robotId: lab.robotId,
+      candidates: null,
+    } as const;
+    const { faultId, replaced } = await lab.storage.park(ref, problem);
+    expect(replaced).toBe(lost);
+    expect(await heldBy()).toEqual([stranger, faultId]);
+    const found = answer(faultId, { sampleBarcode: barcode });
+    expect(await lab.storage.applyDecision({ ...ref, step: 'decide' }, found)).toEqual({ outcome: 'done' });
+    expect(await heldBy()).toEqual([stranger]);
+  });
+
+  test('of a parked job, asked about without the robot: the robot stays held', async () => {
+    const { job, faultId: lost } = await parked();
+    await adopt(job);
+    const ref = { ...job.ref(), workflowId: `t-${lab.store.tenantId}:reconcile:${job.id}` };
+    const problem = { kind: 'workflow_gone', detail: 'Gone.', robotId: null, candidates: null } as const;
+    expect(await lab.storage.park(ref, problem)).toEqual({ faultId: expect.any(String) });
+    expect(await heldBy()).toEqual([lost]);
   });
 });

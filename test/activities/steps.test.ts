@@ -336,7 +336,12 @@ describe('a job', () => {
   test('that is over takes no step but those that have nothing left to do', async () => {
     const job = await lab.placement(lab.newTube());
     await job.reserved();
+    await expect(lab.storage.expectOpen(job.ref())).resolves.toBeUndefined();
     await lab.storage.finishJob(job.ref(), 'CANCELLED', 'Nobody came.');
+    await expect(lab.storage.expectOpen(job.ref())).rejects.toMatchObject({
+      type: 'JOB_FINISHED',
+      details: [{ facts: { state: 'CANCELLED' } }],
+    });
     await expect(lab.storage.markPhase(job.ref(), AT_WORK)).rejects.toMatchObject({ type: 'JOB_FINISHED' });
     await expect(lab.storage.finishJob(job.ref(), 'FAILED', '')).rejects.toMatchObject({
       type: 'JOB_FINISHED',
@@ -352,5 +357,6 @@ describe('a job', () => {
     const ref = { ...job.ref(), jobId: '0190c0de-0000-7000-8000-00000000dead' };
     await expect(lab.storage.markPhase(ref, AT_WORK)).rejects.toMatchObject({ type: 'NOT_FOUND' });
     await expect(lab.storage.custodyOf(ref)).rejects.toMatchObject({ type: 'NOT_FOUND' });
+    await expect(lab.storage.expectOpen(ref)).rejects.toMatchObject({ type: 'NOT_FOUND' });
   });
 });

@@ -185,8 +185,8 @@ export const MUTANTS: readonly Mutant[] = [
     invariant: 7,
     name: 'a failing undo is skipped',
     file: 'workflows/saga.ts',
-    from: '          await this.#ask({ detail: `The undo "${name}" fails: ${reasonOf(error)}` });',
-    to: "          return 'skipped';",
+    from: '        await this.#ask({ detail: `The undo "${name}" fails: ${reasonOf(error)}` });',
+    to: "        return 'skipped';",
     tests: ['test/workflows/branches.test.ts'],
   },
 ];

@@ -271,6 +271,10 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         mark(job, next);
       }),
     markPhase: async (ref, next) => once(ref, next, (job) => mark(job, next)),
+    expectOpen: async ({ jobId }) => {
+      const { state } = lab.job(jobId);
+      if (isFinal(state)) throw failure('JOB_FINISHED', `The job is ${state}.`, { state });
+    },
     recordCancel: async (ref, by, reason) =>
       once(ref, [by, reason], (job) => {
         job.isCancelRequested = true;
@@ -293,7 +297,11 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         if (problem.candidates !== null) {
           lab.setCustody(lab.sample(job.sampleId), { kind: 'unknown', candidates: problem.candidates });
         }
-        if (problem.robotId !== null) lab.robot(problem.robotId).heldFaults.push(faultId);
+        const replaced = problem.robotId === null ? null : job.faultId;
+        if (problem.robotId !== null) {
+          const robot = lab.robot(problem.robotId);
+          robot.heldFaults = [...robot.heldFaults.filter((held) => held !== replaced), faultId];
+        }
         for (const position of lab.positions.values())
           if (position.reservedBy === job.id) position.leaseEnd = null;
         lab.alarms.add(job.id);
@@ -305,7 +313,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           parkedBy: ref.workflowId,
           waitingFor: { kind: problem.kind, detail: problem.detail },
         });
-        return { faultId };
+        return { faultId, ...(replaced && { replaced }) };
       }),
     applyDecision: async (ref, decision) => once(ref, decision, (job) => decide(job, decision)),
     adoptJob: async (ref) =>

@@ -27,7 +27,7 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     why: PROGRAM_ERROR,
   },
   { file: 'workflows/process.ts', code: 'if (decision === null)', ways: ['if'], why: PROGRAM_ERROR },
-  { file: 'workflows/saga.ts', code: '} else if (isStepFailure(error))', ways: ['else'], why: PROGRAM_ERROR },
+  { file: 'workflows/reconcile.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'const fence = this.#isAsked', ways: ['no'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'if (fence === undefined)', ways: ['if'], why: PROGRAM_ERROR },
   {

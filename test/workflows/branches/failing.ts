@@ -88,6 +88,21 @@ export const failures: Branches = {
     await ends(taken, 'FAILED');
     return running.handle;
   },
+  'placement-by-hand--the-question-about-an-undo-fails-for-good': async (floor) => {
+    const running = await floor.start(byHand);
+    const refused = new Set(['releaseReservations', 'park']);
+    floor.hooks.set(running.job.id, {
+      before: ({ name }) => {
+        if (refused.delete(name)) throw failure('NOT_FOUND', `${name} says no`);
+      },
+    });
+    await floor.cancel(running);
+    await expect(running.handle.result()).rejects.toThrow();
+    const taken = { ...running, handle: await reconcile(floor, running, 'workflow_failed') };
+    await decides(floor, taken, 'with_me');
+    await ends(taken, 'FAILED');
+    return running.handle;
+  },
   'placement-by-robot--closing-fails-for-good': async (floor) => {
     const running = await floor.start(failing(floor, byRobot, 'finishJob', 'NOT_FOUND', 2));
     await expect(running.handle.result()).rejects.toThrow();

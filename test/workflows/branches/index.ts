@@ -1,6 +1,7 @@
 import type { Branches } from './branch.ts';
 import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
+import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
@@ -17,4 +18,5 @@ export const BRANCHES: Branches = {
   ...robots,
   ...expedites,
   ...failures,
+  ...lostTasks,
 };
