@@ -58,7 +58,7 @@ function breakOne(copy: string, { file, from, to }: Mutant): () => void {
 }
 
 function vitest(cwd: string, tests: readonly string[]): { status: number | null; text: string } {
-  const run = spawnSync('npx', ['vitest', 'run', '--coverage.enabled=false', ...tests], {
+  const run = spawnSync('npx', ['vitest', 'run', '--coverage.enabled=false', '--bail=1', ...tests], {
     cwd,
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1' },
