@@ -294,4 +294,7 @@ interface Observation {
   readonly source: boolean;
   readonly target: boolean;
   readonly barcode: string;
+  readonly doorOpen: boolean | null;
+  readonly unitAlarm: boolean | null;
+  readonly lockedOut: boolean | null;
 }

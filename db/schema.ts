@@ -66,6 +66,21 @@ export interface Barcode {
   tenant_id: string;
 }
 
+export interface Deviation {
+  closed_at: Timestamp | null;
+  closed_by: string | null;
+  description: string;
+  facts: Generated<Json>;
+  id: Generated<string>;
+  job_id: string | null;
+  kind: string;
+  opened_at: Timestamp;
+  robot_id: string | null;
+  sample_id: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
 export interface ErasableValue {
   commitment: Buffer;
   field: string;
@@ -273,6 +288,8 @@ export interface RefreshToken {
 
 export interface Robot {
   created_at: Generated<Timestamp>;
+  driver: Generated<string>;
+  gate: string | null;
   handoff_id: string;
   host: string;
   id: Generated<string>;
@@ -285,19 +302,36 @@ export interface Robot {
   version: Generated<number>;
 }
 
+export interface RobotFault {
+  cleared_at: Timestamp | null;
+  cleared_by: string | null;
+  detail: string;
+  id: string;
+  job_id: string | null;
+  kind: string;
+  raised_at: Generated<Timestamp>;
+  robot_id: string;
+  tenant_id: string;
+}
+
 export interface RobotState {
   busy: boolean | null;
   carrier_occupied: boolean | null;
   connected: Generated<boolean>;
   dispatch: Generated<string>;
+  door_open: boolean | null;
   error_code: number | null;
   held_fault_id: Generated<string | null>;
   held_fault_ids: Generated<string[]>;
   last_contact_at: Timestamp | null;
+  locked_out: boolean | null;
+  lockout_seen_at: Timestamp | null;
   mode: string | null;
   queue: Generated<Json>;
+  reset_seen_at: Timestamp | null;
   robot_id: string;
   tenant_id: string;
+  unit_alarm: boolean | null;
 }
 
 export interface RobotTurn {
@@ -371,6 +405,7 @@ export interface DB {
   alarm: Alarm;
   app_user: AppUser;
   barcode: Barcode;
+  deviation: Deviation;
   erasable_value: ErasableValue;
   event: Event;
   idempotency_key: IdempotencyKey;
@@ -388,6 +423,7 @@ export interface DB {
   record_version: RecordVersion;
   refresh_token: RefreshToken;
   robot: Robot;
+  robot_fault: RobotFault;
   robot_state: RobotState;
   robot_turn: RobotTurn;
   sample: Sample;

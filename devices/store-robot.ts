@@ -4,9 +4,10 @@ import type { RobotWire, WireCommand } from './robot-wire.ts';
 
 /** Register map: devices/profiles/store-robot.yaml. */
 const TRIGGER = 6;
-const INPUT_COUNT = 42;
+const INPUT_COUNT = 45;
 const BARCODE_AT = 10;
-const BARCODE_MAX = 2 * (INPUT_COUNT - BARCODE_AT);
+const SAFETY_AT = 42;
+const BARCODE_MAX = 2 * (SAFETY_AT - BARCODE_AT);
 const OPERATION_CODE: Record<RobotOperation, number> = { pick: 1, place: 2, scan: 3 };
 const MODES = ['manual', 'auto', 'estop'] as const;
 const LAST_ERROR_CODE = 6;
@@ -108,5 +109,8 @@ export function parseInputs(registers: readonly number[]): ControllerView {
     source: flag(7),
     target: flag(8),
     barcode,
+    doorOpen: flag(SAFETY_AT),
+    unitAlarm: flag(SAFETY_AT + 1),
+    lockedOut: flag(SAFETY_AT + 2),
   };
 }

@@ -18,6 +18,26 @@ export interface ControllerView {
   readonly target: boolean;
   /** what the last scan read; empty when nothing */
   readonly barcode: string;
+  /** a door through which a person can reach the tubes or the robot is open; null: the controller does not tell */
+  readonly doorOpen: boolean | null;
+  /** the store is in alarm by its own judgement, e.g. too warm; null: the controller does not tell */
+  readonly unitAlarm: boolean | null;
+  /** a person holds the robot by its hardware lock-out; null: the controller does not tell */
+  readonly lockedOut: boolean | null;
+}
+
+/**
+ * Why a controller stands in a safety hold: what keeps people safe, or the samples, is not as motion needs it. Observed,
+ * never commanded.
+ * @returns a sentence part; null when all is clear
+ */
+export function safetyStop(
+  view: Pick<ControllerView, 'mode' | 'doorOpen' | 'unitAlarm' | 'lockedOut'>,
+): string | null {
+  if (view.mode !== 'auto') return `the controller is in mode ${view.mode}, not auto`;
+  if (view.lockedOut === true) return 'the robot is locked out';
+  if (view.doorOpen === true) return 'a door is open';
+  return view.unitAlarm === true ? 'the store is in alarm' : null;
 }
 
 /**
@@ -29,7 +49,8 @@ export function interlockRefusal(
   number: number,
   view: ControllerView,
 ): string | null {
-  if (view.mode !== 'auto') return `the controller is in mode ${view.mode}, not auto`;
+  const stop = safetyStop(view);
+  if (stop !== null) return stop;
   if (view.busy) return `the controller is busy with command ${view.latchedNumber}`;
   if (view.latchedNumber >= number) {
     return `the controller has already taken command ${view.latchedNumber}, so number ${number} is too low`;

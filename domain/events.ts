@@ -30,6 +30,8 @@ export const EVENT_TYPES = [
   'automation.robot.fault_cleared',
   'alarm.raised',
   'alarm.cleared',
+  'deviation.opened',
+  'deviation.closed',
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -45,6 +47,7 @@ export const AGGREGATES = [
   'robot',
   'sample',
   'alarm',
+  'deviation',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

@@ -24,6 +24,13 @@ export const REASONS = [
   'blocking', // a position may not be used, or may again
   'dispatch', // a person paused a robot, took it for maintenance, or let it work again
   'clearance', // a person declared a robot fit after a fault
+  'reconciliation', // after a motion without result the sensors said where the tube is
+  'escalation', // nobody answered in time
+  'deviation', // what is and what should be differ, or a person has settled that
+  'inventory', // a store's own inventory was compared
+  'schedule', // work was planned for later, changed or called off
+  'restore', // the laboratory was restored from a backup
+  'configuration', // a person changed a limit or a setting
 ] as const;
 
 export type ReasonCode = (typeof REASONS)[number];

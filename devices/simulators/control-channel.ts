@@ -32,6 +32,7 @@ export interface Cell {
  *     DELETE /carrier, DELETE /floor                 take it, or all from the floor, away
  *     GET    /faults, POST /faults {kind, …}, DELETE /faults
  *     POST   /mode {mode: auto | manual | estop}
+ *     POST   /door {on}, /alarm {on}, /lock-out {on}   a service door, the store's alarm, the robot's lock-out
  *     POST   /power-cycle {offMs?}
  *     POST   /cut {forMs?}                           end the wire's connections
  */
@@ -107,6 +108,12 @@ async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
       controller.setMode(mode);
       return { mode };
     }
+    case 'POST /door':
+      return switched(await bodyOf(request), (on) => controller.setDoor(on));
+    case 'POST /alarm':
+      return switched(await bodyOf(request), (on) => controller.setAlarm(on));
+    case 'POST /lock-out':
+      return switched(await bodyOf(request), (on) => controller.setLockOut(on));
     case 'POST /power-cycle':
       controller.powerCycle(duration(await bodyOf(request), 'offMs', 200));
       return {};
@@ -147,6 +154,13 @@ function field(body: unknown, name: string): unknown {
   return body !== null && typeof body === 'object'
     ? new Map<string, unknown>(Object.entries(body)).get(name)
     : undefined;
+}
+
+function switched(body: unknown, set: (on: boolean) => void): { on: boolean } {
+  const on = field(body, 'on');
+  if (typeof on !== 'boolean') throw new Refused(422, 'on is true or false');
+  set(on);
+  return { on };
 }
 
 function duration(body: unknown, name: string, preset: number): number {

@@ -12,8 +12,9 @@ import { type Address, type CurrentMotion, placeName, type Tube, type WorldFile 
 
 const TRIGGER = 6;
 const HOLDING_COUNT = 7;
-const INPUT_COUNT = 42;
+const INPUT_COUNT = 45;
 const BARCODE_AT = 10;
+const SAFETY_AT = 42;
 const OPERATIONS = ['pick', 'place', 'scan'] as const;
 const MODES = ['manual', 'auto', 'estop'] as const;
 
@@ -106,7 +107,7 @@ export class StoreController implements Registers {
     const { world } = this.#file;
     const sensor = (name: 'carrier' | 'source' | 'target', tube: Tube | null | undefined) =>
       (this.faults.stuckAt(name) ?? Boolean(tube)) ? 1 : 0;
-    const barcode = Buffer.alloc(2 * (INPUT_COUNT - BARCODE_AT));
+    const barcode = Buffer.alloc(2 * (SAFETY_AT - BARCODE_AT));
     barcode.write(this.#barcode, 'ascii');
     return [
       MODES.indexOf(world.mode),
@@ -120,6 +121,9 @@ export class StoreController implements Registers {
       sensor('target', this.#target && world.positions[placeName(this.#target)]),
       this.#barcode.length,
       ...Array.from({ length: barcode.length / 2 }, (_, index) => barcode.readUInt16BE(2 * index)),
+      world.doorOpen ? 1 : 0,
+      world.alarm ? 1 : 0,
+      world.lockedOut ? 1 : 0,
     ];
   }
 
@@ -145,7 +149,7 @@ export class StoreController implements Registers {
     const [high = 0, low = 0, code = 0, cassette = 0, level = 0, slot = 0] = this.#holding;
     const number = high * 0x1_0000 + low;
     const refusal =
-      world.mode !== 'auto'
+      world.mode !== 'auto' || world.doorOpen || world.lockedOut
         ? DEVICE_FAILURE
         : world.motion
           ? DEVICE_BUSY
@@ -267,6 +271,27 @@ export class StoreController implements Registers {
     const { world } = this.#file;
     world.mode = mode;
     if (mode !== 'auto' && world.motion) this.#end(world.motion, ERROR.motion);
+    this.#file.save();
+  }
+
+  /** A door that opens ends the motion under way like the emergency stop; the mode stays. */
+  setDoor(open: boolean): void {
+    const { world } = this.#file;
+    world.doorOpen = open;
+    if (open && world.motion) this.#end(world.motion, ERROR.motion);
+    this.#file.save();
+  }
+
+  /** The store's own judgement of its temperature. */
+  setAlarm(on: boolean): void {
+    this.#file.world.alarm = on;
+    this.#file.save();
+  }
+
+  /** A person locks the robot out: it stops, and stays out of automatic mode until somebody resets it. */
+  setLockOut(on: boolean): void {
+    this.#file.world.lockedOut = on;
+    if (on) this.setMode('manual');
     this.#file.save();
   }
 

@@ -36,6 +36,10 @@ export interface World {
   /** where the carrier stands */
   at: Address;
   mode: 'manual' | 'auto' | 'estop';
+  /** a service door is open, the store is in alarm, a person has locked the robot out */
+  doorOpen: boolean;
+  alarm: boolean;
+  lockedOut: boolean;
   latched: number;
   motion: CurrentMotion | null;
 }
@@ -66,6 +70,9 @@ export function openWorld(folder: string): WorldFile {
         floor: [],
         at: { cassette: 0, level: 0, slot: 0 },
         mode: 'auto',
+        doorOpen: false,
+        alarm: false,
+        lockedOut: false,
         latched: 0,
         motion: null,
       };

@@ -15,6 +15,7 @@ const BOOKKEEPING = [
   'motion',
   'record_version',
   'refresh_token',
+  'robot_fault', // its raising is told by an alarm's entry, its end by the robot's
   'robot_state',
   'robot_turn',
   'step_result',

@@ -68,10 +68,16 @@ const CASES: Readonly<Record<string, Case>> = {
     change: `state = 'blocked', blocked_reason = 'dirty'`,
   },
   alarm: { aggregate: 'alarm', idColumn: 'id', copy: { id: NEW_ID }, change: `message = 'Changed'` },
+  deviation: {
+    aggregate: 'deviation',
+    idColumn: 'id',
+    copy: { id: NEW_ID },
+    change: `description = 'Changed'`,
+  },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION] = Array.from(
-  { length: 8 },
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION] = Array.from(
+  { length: 9 },
   (_, i) => `01900000-0000-7000-8000-00000000000${i + 1}`,
 );
 
@@ -113,6 +119,7 @@ beforeAll(async () => {
       ['alarm', ALARM ?? '', 1],
       ['station', STATION ?? '', 1],
       ['session', SESSION ?? '', 1],
+      ['deviation', DEVIATION ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -126,6 +133,7 @@ beforeAll(async () => {
     `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port)
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
+    `INSERT INTO deviation (tenant_id, id, kind, description, opened_at) VALUES ('${t}', '${DEVIATION}', 'dropped', 'd', now())`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

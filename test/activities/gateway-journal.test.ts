@@ -33,6 +33,9 @@ const VIEW: ControllerView = {
   source: false,
   target: false,
   barcode: '',
+  doorOpen: false,
+  unitAlarm: false,
+  lockedOut: false,
 };
 
 describe('the journal of motion', () => {

@@ -9,6 +9,7 @@ interface Cell {
   readonly wire: RobotWire;
   putTube(slot: number, barcode: string): Promise<unknown>;
   setMode(mode: 'auto' | 'manual' | 'estop'): Promise<unknown>;
+  openDoor(): Promise<unknown>;
   motions(): Promise<number[]>;
   close(): Promise<unknown>;
 }
@@ -24,6 +25,9 @@ const CELLS: Record<string, () => Promise<Cell>> = {
       setMode: async (mode) => {
         wire.mode = mode;
       },
+      openDoor: async () => {
+        wire.doorOpen = true;
+      },
       motions: async () => wire.log,
       close: async () => wire.close(),
     };
@@ -35,6 +39,7 @@ const CELLS: Record<string, () => Promise<Cell>> = {
       wire,
       putTube: (slot, barcode) => cell.putTube(1, 1, slot, barcode),
       setMode: (mode) => cell.setMode(mode),
+      openDoor: () => cell.setDoor(true),
       motions: async () => (await cell.log()).map(({ number }) => number),
       close: () => {
         wire.close();
@@ -67,6 +72,9 @@ describe.each(Object.entries(CELLS))('the wire to %s', (_, open) => {
       source: true,
       target: false,
       barcode: '',
+      doorOpen: false,
+      unitAlarm: false,
+      lockedOut: false,
     });
     expect(await cell.wire.trigger()).toBe('taken');
     expect(await cell.wire.observe()).toMatchObject({
@@ -127,6 +135,15 @@ describe.each(Object.entries(CELLS))('the wire to %s', (_, open) => {
     await cell.putTube(1, 'AB-1');
     expect(await perform(1, operation, slot)).toBe('taken');
     expect(await cell.wire.observe()).toMatchObject({ latchedNumber: 1, done: false, errorCode });
+  });
+
+  it('starts nothing while a door is open, and says so', async () => {
+    cell = await open();
+    await cell.putTube(1, 'AB-1');
+    await cell.openDoor();
+    expect(await perform(1, 'pick', 1)).not.toBe('taken');
+    expect(await cell.wire.observe()).toMatchObject({ doorOpen: true, latchedNumber: 0, carrier: false });
+    expect(await cell.motions()).toEqual([]);
   });
 
   it('does not place where a tube stands, nor pick with a full carrier', async () => {

@@ -14,6 +14,9 @@ export class FakeWire implements RobotWire {
   readonly log: number[] = [];
   carrier: string | null = null;
   mode: ControllerView['mode'] = 'auto';
+  doorOpen = false;
+  unitAlarm = false;
+  lockedOut = false;
   latched = 0;
   /** while true a motion that starts stays busy */
   held = false;
@@ -51,6 +54,9 @@ export class FakeWire implements RobotWire {
       carrier: this.carrier !== null,
       source: this.#source !== null && this.tubes.has(this.#source),
       target: this.#target !== null && this.tubes.has(this.#target),
+      doorOpen: this.doorOpen,
+      unitAlarm: this.unitAlarm,
+      lockedOut: this.lockedOut,
     };
   }
 
@@ -94,7 +100,15 @@ export class FakeWire implements RobotWire {
 
   #take(): boolean {
     const command = this.#armed;
-    if (!command || this.mode !== 'auto' || this.#moving || command.number <= this.latched) return false;
+    if (
+      !command ||
+      this.mode !== 'auto' ||
+      this.doorOpen ||
+      this.lockedOut ||
+      this.#moving ||
+      command.number <= this.latched
+    )
+      return false;
     this.latched = command.number;
     this.log.push(command.number);
     this.#result = { ...this.#result, done: false, errorCode: 0 };

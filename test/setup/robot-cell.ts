@@ -145,6 +145,19 @@ export class RobotCell {
     return this.#call('POST', '/mode', { mode });
   }
 
+  setDoor(on: boolean): Promise<unknown> {
+    return this.#call('POST', '/door', { on });
+  }
+
+  /** The store's own alarm. */
+  setAlarm(on: boolean): Promise<unknown> {
+    return this.#call('POST', '/alarm', { on });
+  }
+
+  setLockOut(on: boolean): Promise<unknown> {
+    return this.#call('POST', '/lock-out', { on });
+  }
+
   powerCycle(offMs: number): Promise<unknown> {
     return this.#call('POST', '/power-cycle', { offMs });
   }

@@ -12,6 +12,9 @@ const IDLE: ControllerView = {
   source: true,
   target: false,
   barcode: 'B',
+  doorOpen: false,
+  unitAlarm: false,
+  lockedOut: null,
 };
 const view = fc.record({
   mode: fc.constantFrom('auto' as const, 'manual' as const, 'estop' as const),
@@ -23,6 +26,9 @@ const view = fc.record({
   source: fc.boolean(),
   target: fc.boolean(),
   barcode: fc.string(),
+  doorOpen: fc.constantFrom(true, false, null),
+  unitAlarm: fc.constantFrom(true, false, null),
+  lockedOut: fc.constantFrom(true, false, null),
 });
 
 describe('the interlock', () => {
@@ -36,6 +42,9 @@ describe('the interlock', () => {
     ['scan', { carrier: true }, null],
     ['scan', {}, 'the carrier holds no tube to scan'],
     ['pick', { mode: 'manual' }, 'the controller is in mode manual, not auto'],
+    ['pick', { doorOpen: true }, 'a door is open'],
+    ['pick', { unitAlarm: true }, 'the store is in alarm'],
+    ['pick', { lockedOut: true }, 'the robot is locked out'],
     ['pick', { busy: true }, 'the controller is busy with command 6'],
     ['pick', { latchedNumber: 7 }, 'the controller has already taken command 7, so number 7 is too low'],
   ] as const)('%s with %j: %s', (operation, change, refusal) => {
@@ -50,6 +59,9 @@ describe('the interlock', () => {
         (operation, seen) => {
           if (interlockRefusal(operation, 7, seen) !== null) return;
           expect(seen.mode).toBe('auto');
+          expect(seen.doorOpen).not.toBe(true);
+          expect(seen.unitAlarm).not.toBe(true);
+          expect(seen.lockedOut).not.toBe(true);
           expect(seen.busy).toBe(false);
           expect(seen.latchedNumber).toBeLessThan(7);
           expect(seen.carrier).toBe(operation !== 'pick');

@@ -5,7 +5,7 @@ import { parseInputs } from '../../devices/store-robot.ts';
 
 const registers = (hex: string) => {
   const words = hex.split(' ').map((word) => Number.parseInt(word, 16));
-  return [...words, ...new Array<number>(42 - words.length).fill(0)];
+  return [...words, ...new Array<number>(45 - words.length).fill(0)];
 };
 
 describe('reading a store robot', () => {
@@ -20,6 +20,9 @@ describe('reading a store robot', () => {
       source: false,
       target: false,
       barcode: 'AB',
+      doorOpen: false,
+      unitAlarm: false,
+      lockedOut: false,
     });
   });
 

@@ -31,6 +31,9 @@ export interface TurnGranted {
 /** Sent by the entity's grant to the process whose turn it is. */
 export const turnGrantedSignal = defineSignal<[TurnGranted]>('turnGranted');
 
+/** The fault that held the robot of a job with the turn was released by a person: the job looks again. A repeat is harmless. */
+export const robotReleasedSignal = defineSignal<[{ faultId: string }]>('robotReleased');
+
 interface By {
   readonly actor: Actor;
   /** in the person's own words */
