@@ -25,5 +25,17 @@ export async function closeJob(
 ): Promise<JobMark> {
   await release(change, job);
   await clearAlarmsOfJob(change, job.actor.tenantId, job.id);
-  return { state, phase: 'SETTLED', question: null, faultId: null, result: { detail } };
+  const phase = isLost(job) ? 'SAMPLE_LOST' : 'SETTLED';
+  return { state, phase, question: null, faultId: null, result: { detail } };
+}
+
+/** The last answer of an operator was that nobody finds the tube. */
+function isLost({ result }: JobRecord): boolean {
+  const deviation: unknown = result?.deviation;
+  return (
+    typeof deviation === 'object' &&
+    deviation !== null &&
+    'answer' in deviation &&
+    deviation.answer === 'not_found'
+  );
 }

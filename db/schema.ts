@@ -35,6 +35,7 @@ export interface Alarm {
   acknowledged_at: Timestamp | null;
   acknowledged_by: string | null;
   cleared_at: Timestamp | null;
+  escalation: Generated<number>;
   id: Generated<string>;
   job_id: string | null;
   kind: string;
@@ -175,6 +176,7 @@ export interface Location {
   grid_rows: number | null;
   id: Generated<string>;
   is_handoff: Generated<boolean>;
+  is_quarantine: Generated<boolean | null>;
   name: string;
   parent_id: string | null;
   path: Generated<Json>;

@@ -412,6 +412,9 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
       answer: 'with_me',
       robotFit: true,
       comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
     } as const;
     const decision = { ...given, sampleBarcode: p.barcode };
     await t.tell(p, 'decided', act.applyDecision({ ...other, step: 'decide' }, decision));
@@ -434,7 +437,17 @@ for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_fo
     });
     await t.custody(p);
     const { actor } = p.ref('');
-    const given = { actor, faultId, answer, sampleBarcode: null, robotFit: true, comment: null } as const;
+    const given = {
+      actor,
+      faultId,
+      answer,
+      sampleBarcode: null,
+      robotFit: true,
+      comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+    } as const;
     const sampleBarcode = answer === 'not_found' ? null : p.barcode;
     const stale = { ...given, faultId: '00000000-0000-7000-8000-00000000beef', sampleBarcode };
     await t.tell(p, 'stale', act.applyDecision(p.ref('1'), stale));

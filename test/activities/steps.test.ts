@@ -201,6 +201,9 @@ const STEPS: Record<string, () => Promise<Twice>> = {
       sampleBarcode: barcode,
       robotFit: true,
       comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
     } as const;
     return {
       job,

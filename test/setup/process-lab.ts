@@ -313,6 +313,7 @@ export class ProcessLab {
       source: null,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'test',
     };
     await settleMotion(this.store.db, key, state, { ...silent, ...reading });
