@@ -1,4 +1,5 @@
 import { sql, type Transaction } from 'kysely';
+import { QUARANTINE_TYPE } from '../domain/location-type.ts';
 import { zonesServing } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
 import { lockPlaces, type Place } from './places.ts';
@@ -22,7 +23,7 @@ export async function quarantineFor(
       JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
       JOIN robot r ON r.tenant_id = l.tenant_id AND r.id = ${robotId}
       JOIN location_ancestor a ON a.tenant_id = l.tenant_id AND a.ancestor_id = r.store_id AND a.descendant_id = l.id
-      WHERE p.tenant_id = ${tenantId} AND l.is_quarantine AND l.retired_at IS NULL AND l.robot_cassette IS NOT NULL
+      WHERE p.tenant_id = ${tenantId} AND l.type = ${QUARANTINE_TYPE} AND l.retired_at IS NULL AND l.robot_cassette IS NOT NULL
         AND l.effective_zone = ANY (${zonesServing(zone)}) AND p.state = 'free'
       ORDER BY l.id, p.ordinal LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
     RETURNING id`.execute(tx);

@@ -176,7 +176,6 @@ export interface Location {
   grid_rows: number | null;
   id: Generated<string>;
   is_handoff: Generated<boolean>;
-  is_quarantine: Generated<boolean | null>;
   name: string;
   parent_id: string | null;
   path: Generated<Json>;

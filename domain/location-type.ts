@@ -22,7 +22,7 @@ export interface LocationType {
 }
 
 /** Code of the type whose containers take tubes that cannot go back to their place: the system stores nothing else there. */
-const QUARANTINE_TYPE = 'quarantine';
+export const QUARANTINE_TYPE = 'quarantine';
 
 /** Code of the type whose locations are hand-offs unless they say otherwise. */
 export const HANDOFF_TYPE = 'handoff';

@@ -1,6 +1,5 @@
 -- Quarantine: a cold container for tubes that cannot go back to their place. The system chooses none of its positions for a
 -- placement; a person may name one.
-ALTER TABLE location ADD COLUMN is_quarantine boolean GENERATED ALWAYS AS (type = 'quarantine') STORED;
 CREATE INDEX location_quarantine ON location (tenant_id, id) WHERE type = 'quarantine' AND retired_at IS NULL;
 
 -- Without a zone of its own in the counters a container is no room to choose from: as with hand-offs.
@@ -10,12 +9,12 @@ BEGIN
   FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'public'
            WHERE p.prosrc ~ 'is_handoff' LOOP
     definition := pg_get_functiondef(f.oid);
-    definition := replace(definition, 'CASE WHEN NEW.is_handoff OR', 'CASE WHEN NEW.is_handoff OR NEW.is_quarantine OR');
-    definition := replace(definition, 'CASE WHEN l.is_handoff OR', 'CASE WHEN l.is_handoff OR l.is_quarantine OR');
+    definition := replace(definition, 'CASE WHEN NEW.is_handoff OR', 'CASE WHEN NEW.is_handoff OR NEW.type = ''quarantine'' OR');
+    definition := replace(definition, 'CASE WHEN l.is_handoff OR', 'CASE WHEN l.is_handoff OR l.type = ''quarantine'' OR');
     definition := replace(definition, 'GROUP BY n.tenant_id, n.container_id, l.is_handoff, l.retired_at',
-                                      'GROUP BY n.tenant_id, n.container_id, l.is_handoff, l.is_quarantine, l.retired_at');
+                                      'GROUP BY n.tenant_id, n.container_id, l.is_handoff, l.type, l.retired_at');
     definition := replace(definition, 'AND NOT l.is_handoff AND l.id IS DISTINCT FROM except_id',
-                                      'AND NOT l.is_handoff AND NOT l.is_quarantine AND l.id IS DISTINCT FROM except_id');
+                                      'AND NOT l.is_handoff AND l.type <> ''quarantine'' AND l.id IS DISTINCT FROM except_id');
     EXECUTE definition;
   END LOOP;
 END $$;

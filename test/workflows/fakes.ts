@@ -119,7 +119,13 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   function close(job: FakeJob, state: FinalJobState, detail: string): void {
     release(job);
-    Object.assign(job, { state, detail, phase: 'SETTLED', waitingFor: null, faultId: null });
+    Object.assign(job, {
+      state,
+      detail,
+      phase: job.isLost ? 'SAMPLE_LOST' : 'SETTLED',
+      waitingFor: null,
+      faultId: null,
+    });
     lab.alarms.delete(job.id);
   }
 
@@ -397,6 +403,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       lab.position(positionId).reservedBy ??= job.id;
       arrive(job, { kind: 'position', positionId });
     }
+    if (answer === 'not_found') job.isLost = true;
     if (answer === 'not_found') lab.setCustody(sample, { kind: 'unknown', candidates: [] });
     if (answer === 'with_me' || answer === 'damaged') arrive(job, { kind: 'person', userId: actor.userId });
     if (answer === 'in_carrier' && job.robotId !== null)

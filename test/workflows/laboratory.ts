@@ -46,6 +46,8 @@ export interface FakeJob {
   /** the workflow that asked the operator last */
   parkedBy: string | null;
   isCancelRequested: boolean;
+  /** the operator did not find the tube */
+  isLost: boolean;
   priority: number;
   detail: string | null;
   source: PlaceRef | null;
@@ -201,6 +203,7 @@ export class Laboratory {
       faultId: null,
       parkedBy: null,
       isCancelRequested: false,
+      isLost: false,
       priority: 20,
       detail: null,
       source: null,
