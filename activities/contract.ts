@@ -4,6 +4,7 @@ import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
 import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type { Waits } from '../domain/waits.ts';
 import type {
   Answer,
   Confirmation,
@@ -65,6 +66,8 @@ export interface AdoptedJob {
   readonly liveCommandId: string | null;
   /** where the tube may be: null when custody is surely known and no motion was accepted since it was confirmed */
   readonly candidates: readonly SeenAt[] | null;
+  /** the laboratory's own waiting times, where they differ from the presets */
+  readonly waits?: Partial<Waits>;
 }
 
 export type SettleResult =

@@ -15,7 +15,7 @@ type JobActivities = Pick<
 >;
 
 /** What a process says of itself, and its end. */
-export function createJobActivities({ db }: StorageDependencies): JobActivities {
+export function createJobActivities({ db, waits }: StorageDependencies): JobActivities {
   return {
     markPhase: (ref, next) =>
       runStep(db, ref, { params: ['markPhase', next] }, async () => ({
@@ -74,7 +74,8 @@ export function createJobActivities({ db }: StorageDependencies): JobActivities 
         ref,
         { params: ['adoptJob'], takeOver: true, evenWhenOver: true },
         async (change, job) => {
-          const adopted = isFinal(job.state) ? null : await readLeftBehind(change.tx, job);
+          const left = isFinal(job.state) ? null : await readLeftBehind(change.tx, job);
+          const adopted = left && { ...left, ...(waits && { waits }) };
           return {
             result: adopted,
             mark: adopted ? { started: true } : {},

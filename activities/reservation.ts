@@ -10,6 +10,7 @@ import type { StepEnd } from '../db/steps.ts';
 import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
+import type { Waits } from '../domain/waits.ts';
 import type { PlaceRef, Reservation } from '../workflows/messages/job.ts';
 import { release } from './closing.ts';
 import type { Mark, StepRef, StorageActivities } from './contract.ts';
@@ -48,7 +49,7 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
           ...held.reserved,
           leaseExpiresAt: awaitsPerson ? held.reserved.leaseExpiresAt : null,
         };
-        return accepted(reserved, held.explanation, next);
+        return accepted(reserved, held.explanation, next, deps.waits);
       },
       refusedReservation,
     );
@@ -80,10 +81,11 @@ function accepted(
   reserved: Reserved,
   explanation: PlacementExplanation | null,
   next: Mark,
+  waits?: Partial<Waits>,
 ): StepEnd<Reservation> {
   const { place, source, handoff, robotId } = reserved;
   return {
-    result: { outcome: 'accepted', ...reserved },
+    result: { outcome: 'accepted', ...reserved, ...(waits && { waits }) },
     mark: {
       ...markOf(next),
       started: true,

@@ -45,6 +45,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
       input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     process.answerEarly(reservation);
     return input.mode === 'hand' ? takeByHand(reservation) : fetchByRobot(reservation);
   });

@@ -43,6 +43,8 @@ export type Reservation =
       readonly handoff: PlaceRef | null;
       readonly robotId: string | null;
       readonly leaseExpiresAt: string | null;
+      /** the laboratory's own waiting times, where they differ from the presets */
+      readonly waits?: Partial<Waits>;
     }
   | { readonly outcome: 'refused'; readonly refusal: Refusal };
 
