@@ -15,7 +15,7 @@ import { Abandoned, type AcceptedReservation, closed, Process } from './process.
 import { running, transfer } from './transfer.ts';
 import { Turn } from './turn.ts';
 
-/** How long a tube may stand in the hand-off before the robot takes it back into the cold. */
+/** How long a tube may stand in the hand-off before the robot takes it back into the cold, where nothing says less. */
 const PICKUP_MS = 10 * 60_000;
 
 const AWAITING_SCAN: Mark = {
@@ -64,7 +64,12 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     );
   }
 
-  async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
+  async function fetchByRobot({
+    place,
+    handoff,
+    robotId,
+    pickupMs,
+  }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
     await turn.take(robotId);
@@ -83,7 +88,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
 
     const pickup = new Deadline(
-      input.limits?.pickupMs ?? PICKUP_MS,
+      input.limits?.pickupMs ?? pickupMs ?? PICKUP_MS,
       `Wait until the tube is taken from ${handoff.label}`,
     );
     process.show('AWAITING_PERSON', 'AT_HANDOFF');

@@ -21,7 +21,7 @@ export interface JobInput {
 
 /** How long a process waits, in ms. */
 export interface JobLimits {
-  /** a tube in the hand-off, before the robot takes it back; usually 10 minutes */
+  /** a tube in the hand-off, before the robot takes it back; usually what the reservation says */
   readonly pickupMs?: number;
   /** an undo that keeps failing, before a person is asked; usually 5 minutes */
   readonly undoMs?: number;
@@ -47,6 +47,8 @@ export type Reservation =
       readonly handoff: PlaceRef | null;
       readonly robotId: string | null;
       readonly leaseExpiresAt: string | null;
+      /** how long the tube may wait in the hand-off, in ms, by its temperature class; of a retrieval by robot */
+      readonly pickupMs?: number;
     }
   | { readonly outcome: 'refused'; readonly refusal: Refusal };
 
