@@ -146,10 +146,15 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
   }
   const { robotId, target } = chosen;
   if (target.outcome === 'refused') throw errorOf(target.refusal);
-  const handoff =
+  const [handoff, exposure] =
     robotId === null
-      ? null
-      : (standing ?? (await handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)));
+      ? [null, null]
+      : await together(
+          standing === null
+            ? handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)
+            : Promise.resolve(standing),
+          predictPlacement(tx, tenantId, sample, robotId),
+        );
   if (order.newSample) recordRegistered(change, sample);
   return {
     reserved: {
@@ -160,7 +165,7 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
       source: standing,
     },
     explanation: target.explanation,
-    exposure: robotId === null ? null : await predictPlacement(tx, tenantId, sample, robotId),
+    exposure,
     pickupMs: null,
   };
 }
