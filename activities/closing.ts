@@ -37,7 +37,8 @@ export async function closeJob(
   const { tenantId } = job.actor;
   await release(change, job);
   await clearAlarmsOfJob(change, tenantId, job.id);
-  const closed = { phase: 'SETTLED', question: null, faultId: null } as const;
+  const phase = isLost(job) ? 'SAMPLE_LOST' : 'SETTLED';
+  const closed = { phase, question: null, faultId: null } as const;
   const exceeded =
     state === 'COMPLETED' || state === 'COMPLETED_WITH_DEVIATION'
       ? await exposureDeviation(change.tx, tenantId, job.sampleId, job.id)
@@ -45,4 +46,15 @@ export async function closeJob(
   return exceeded === null
     ? { ...closed, state, result: { detail } }
     : { ...closed, state: 'COMPLETED_WITH_DEVIATION', result: { detail: `${detail} ${exceeded}` } };
+}
+
+/** The last answer of an operator was that nobody finds the tube. */
+function isLost({ result }: JobRecord): boolean {
+  const deviation: unknown = result?.deviation;
+  return (
+    typeof deviation === 'object' &&
+    deviation !== null &&
+    'answer' in deviation &&
+    deviation.answer === 'not_found'
+  );
 }

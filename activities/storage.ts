@@ -1,6 +1,7 @@
 import type { Database } from '../db/connection.ts';
 import type { StorageActivities } from './contract.ts';
 import { createCustodyActivities } from './custody.ts';
+import { createDoubtActivities } from './doubt.ts';
 import { createJobActivities } from './job.ts';
 import { createParkingActivities } from './parking.ts';
 import { createReservationActivities } from './reservation.ts';
@@ -20,5 +21,6 @@ export function createStorageActivities(deps: StorageDependencies): StorageActiv
     ...createCustodyActivities(deps),
     ...createJobActivities(deps),
     ...createParkingActivities(deps),
+    ...createDoubtActivities(deps),
   };
 }

@@ -35,6 +35,7 @@ export interface Alarm {
   acknowledged_at: Timestamp | null;
   acknowledged_by: string | null;
   cleared_at: Timestamp | null;
+  escalation: Generated<number>;
   id: Generated<string>;
   job_id: string | null;
   kind: string;

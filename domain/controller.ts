@@ -116,6 +116,8 @@ export interface MotionReading {
   readonly target: boolean | null;
   /** for a scan: what was read */
   readonly barcode: string | null;
+  /** why the controller stood in a safety hold then; null when it did not, or was not asked */
+  readonly stop: string | null;
   /** a sentence for people */
   readonly detail: string;
 }
@@ -136,13 +138,16 @@ export function readingOf(
   view: ControllerView | null,
   detail: string,
 ): MotionReading {
-  if (!view) return { errorCode: null, carrier: null, source: null, target: null, barcode: null, detail };
+  if (!view) {
+    return { errorCode: null, carrier: null, source: null, target: null, barcode: null, stop: null, detail };
+  }
   return {
     errorCode: view.errorCode,
     carrier: view.carrier,
     source: operation === 'pick' ? view.source : null,
     target: operation === 'place' ? view.target : null,
     barcode: operation === 'scan' && view.done && view.barcode !== '' ? view.barcode : null,
+    stop: safetyStop(view),
     detail,
   };
 }

@@ -30,6 +30,7 @@ export const EVENT_TYPES = [
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
   'alarm.raised',
+  'alarm.escalated',
   'alarm.cleared',
   'deviation.opened',
   'deviation.closed',

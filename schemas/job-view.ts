@@ -4,6 +4,8 @@ import { Id, Instant } from './problem.ts';
 /** Lists of domain/fault.ts and domain/placement.ts; test/api/job-view.test.ts compares what the API answers. */
 export const FaultKindName = z.enum([
   'outcome_unknown',
+  'dropped',
+  'foreign_item',
   'compensation_stuck',
   'workflow_gone',
   'step_conflict',
@@ -14,9 +16,12 @@ export const FaultAnswerName = z.enum([
   'at_target',
   'in_carrier',
   'with_me',
+  'elsewhere',
+  'damaged',
   'not_found',
   'retry_undo',
 ]);
+export const NextStepName = z.enum(['release', 'go_on']);
 const RuleName = z.enum(['in_service', 'temperature', 'type', 'reach', 'capacity']);
 
 /** A position as people and other services see it. */
@@ -103,7 +108,21 @@ export const OperatorQuestion = z
       .openapi({ description: 'Where the tube may be; empty when that is not in doubt.' }),
     source: Place.optional().openapi({ description: 'What `at_source` means.' }),
     target: Place.optional().openapi({ description: 'What `at_target` means.' }),
-    answers: z.array(FaultAnswerName).openapi({ description: 'The answers that are taken.' }),
+    answers: z
+      .array(
+        z.object({
+          answer: FaultAnswerName,
+          needsScan: z.boolean().openapi({ description: 'The tube is scanned where it was found.' }),
+          needsLockOut: z.boolean().openapi({
+            description: 'The robot is locked out before a hand goes in; say so with `lockedOut`.',
+          }),
+          next: z
+            .array(NextStepName)
+            .openapi({ description: 'What may follow; the first one does when nothing is said.' }),
+          does: z.string().openapi({ description: 'What happens then.' }),
+        }),
+      )
+      .openapi({ description: 'The answers that are taken.' }),
   })
   .openapi('OperatorQuestion');
 export type OperatorQuestion = z.infer<typeof OperatorQuestion>;

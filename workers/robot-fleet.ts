@@ -1,10 +1,21 @@
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
-import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
+import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
+import type { WireCommand } from '../devices/robot-wire.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
-import type { ControllerView } from '../domain/controller.ts';
+import type { RobotLooks } from './observe.ts';
+
+/** The address of a position, for a look; none when there is none to look at. */
+async function placeToLookAt(
+  db: Database,
+  tenantId: string,
+  operation: 'pick' | 'place',
+  positionId: string | null,
+): Promise<Omit<WireCommand, 'number'>[]> {
+  return positionId === null ? [] : [{ operation, ...(await robotAddress(db, tenantId, positionId)) }];
+}
 
 /** How often new, moved and retired robots are looked for. */
 const LOOK_EVERY_MS = 1_500;
@@ -17,7 +28,7 @@ export interface FleetParts {
   readonly wireTimeoutMs: number;
   readonly timing: Partial<GatewayTiming>;
   /** called when a robot begins to be served; the result is called when that ends */
-  onServed(robotId: string, observe: () => Promise<ControllerView>): () => void;
+  onServed(robotId: string, looks: RobotLooks): () => void;
 }
 
 interface Served {
@@ -97,7 +108,14 @@ export class RobotFleet {
     const log = this.#parts.log({ tenant: robot.tenantId, robot: robot.robotId });
     const wire = openStoreRobot({ ...robot, timeoutMs: wireTimeoutMs });
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
-    const onEnded = this.#parts.onServed(robot.robotId, () => gateway.observe());
+    const onEnded = this.#parts.onServed(robot.robotId, {
+      observe: () => gateway.observe(),
+      inspect: async (tenantId, { sourceId, targetId }) =>
+        gateway.inspect([
+          ...(await placeToLookAt(db, tenantId, 'pick', sourceId)),
+          ...(await placeToLookAt(db, tenantId, 'place', targetId)),
+        ]),
+    });
     const ended = gateway
       .run()
       .then((end) => {

@@ -229,6 +229,57 @@ async function giveTurnBack(world: World, process: Process): Promise<void> {
 const carrierOf = (world: World) => ({ kind: 'carrier', robotId: world.robotId }) as const;
 
 const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
+  'a tube that is looked for, through a safety hold': async (t) => {
+    const { act, robotId } = t.world;
+    const p = await t.world.start('retrieval', 'robot');
+    const { place } = await reserved(act.reserveRetrieval(p.ref('reserve'), AT_WORK));
+    const at = { kind: 'position', positionId: place.positionId } as const;
+    const doubt = { robotId, detail: '', candidates: [at, carrierOf(t.world)], stop: 'a door is open' };
+    await t.tell(p, 'frozen without the turn', act.freeze(p.ref('early'), doubt));
+    const fence = await takeTurn(t.world, p);
+    const frozen = await act.freeze(p.ref('freeze'), doubt);
+    t.story.push({ rises: frozen.fence > fence });
+    await t.custody(p);
+    await t.tell(
+      p,
+      'under the old fence',
+      act.submitMotion(p.ref('old'), order(t.world, fence, 'pick', place)),
+    );
+    await t.tell(p, 'held', act.holdForSafety(p.ref('hold'), robotId, 'a door is open'));
+    t.story.push({ isHeld: await act.isHeld(p.ref('held'), robotId) });
+    await t.tell(p, 'found', act.recordFinding(p.ref('found'), { seen: at, detail: '', next: AT_WORK }));
+    await t.custody(p);
+    t.story.push({ quarantine: await act.reserveQuarantine(p.ref('quarantine'), robotId) });
+    await giveTurnBack(t.world, p);
+    await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'FAILED', ''));
+    await t.tell(p, 'held when it is over', act.isHeld(p.ref('late'), robotId));
+  },
+  'a question that nobody answers': async (t) => {
+    const { act, robotId } = t.world;
+    const p = await t.world.start('retrieval', 'robot');
+    await reserved(act.reserveRetrieval(p.ref('reserve'), AT_WORK));
+    const problem = { kind: 'dropped', detail: '', robotId, candidates: [carrierOf(t.world)] } as const;
+    const { faultId } = await act.park(p.ref('park'), problem);
+    t.story.push({ isHeldByItsOwn: await act.isHeld(p.ref('held'), robotId) });
+    await t.tell(p, 'escalated', act.escalate(p.ref('escalate'), faultId, 1));
+    const q = await t.world.start('retrieval', 'robot');
+    await reserved(act.reserveRetrieval(q.ref('reserve'), AT_WORK));
+    t.story.push({ warned: await act.warnNotReady(q.ref('warn'), robotId) });
+    t.story.push({ isHeldByAnother: await act.isHeld(q.ref('held'), robotId) });
+    const found = {
+      actor: p.ref('').actor,
+      faultId,
+      answer: 'at_source',
+      sampleBarcode: p.barcode,
+      robotFit: true,
+      comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+    } as const;
+    await t.tell(p, 'decided', act.applyDecision(p.ref('decide'), found));
+    t.story.push({ isHeldThen: await act.isHeld(q.ref('held'), robotId) });
+  },
   'a placement by hand, after scans that do not fit': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('placement', 'hand');
@@ -413,6 +464,9 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
       answer: 'with_me',
       robotFit: true,
       comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
     } as const;
     const decision = { ...given, sampleBarcode: p.barcode };
     await t.tell(p, 'decided', act.applyDecision({ ...other, step: 'decide' }, decision));
@@ -421,7 +475,7 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   },
 };
 
-for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found'] as const) {
+for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'damaged', 'not_found'] as const) {
   SCENARIOS[`a parked retrieval, answered ${answer}`] = async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'robot');
@@ -435,11 +489,22 @@ for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_fo
     });
     await t.custody(p);
     const { actor } = p.ref('');
-    const given = { actor, faultId, answer, sampleBarcode: null, robotFit: true, comment: null } as const;
-    const sampleBarcode = answer === 'not_found' ? null : p.barcode;
+    const given = {
+      actor,
+      faultId,
+      answer,
+      sampleBarcode: null,
+      robotFit: true,
+      comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+    } as const;
+    const isScanned = answer !== 'not_found' && answer !== 'damaged';
+    const sampleBarcode = isScanned ? p.barcode : null;
     const stale = { ...given, faultId: '00000000-0000-7000-8000-00000000beef', sampleBarcode };
     await t.tell(p, 'stale', act.applyDecision(p.ref('1'), stale));
-    if (answer !== 'not_found') {
+    if (isScanned) {
       const wrong = { ...given, sampleBarcode: 'FOREIGN' };
       await t.tell(p, 'wrong tube', act.applyDecision(p.ref('2'), wrong));
     }

@@ -9,6 +9,7 @@ import type { PlaceRef } from '../../workflows/messages/job.ts';
 export interface FakePosition {
   readonly place: PlaceRef;
   readonly kind: 'position' | 'handoff';
+  readonly isQuarantine: boolean;
   readonly containerBarcode: string;
   sampleId: string | null;
   reservedBy: string | null;
@@ -45,6 +46,8 @@ export interface FakeJob {
   /** the workflow that asked the operator last */
   parkedBy: string | null;
   isCancelRequested: boolean;
+  /** the operator did not find the tube */
+  isLost: boolean;
   priority: number;
   detail: string | null;
   source: PlaceRef | null;
@@ -56,7 +59,18 @@ export interface FakeJob {
 export type RobotFault =
   | {
       readonly on: 'pick' | 'place';
-      readonly how: 'nothing_moved' | 'moved_but_failed' | 'dropped' | 'no_answer';
+      /**
+       * `no_answer`: moved, but nobody can be asked from then on; `lost_sight`: moved, and `lost_unmoved`: not, without the
+       * gateway knowing, which sees the sensors again later; `stopped`: not moved, the emergency stop is pressed
+       */
+      readonly how:
+        | 'nothing_moved'
+        | 'moved_but_failed'
+        | 'dropped'
+        | 'no_answer'
+        | 'lost_sight'
+        | 'lost_unmoved'
+        | 'stopped';
     }
   | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' };
 
@@ -69,6 +83,12 @@ export interface FakeRobot {
   dispatch: 'running' | 'paused' | 'maintenance';
   queue: readonly TurnRequest[];
   faults: RobotFault[];
+  /** why it stands in a safety hold */
+  stop: 'the controller is in mode estop, not auto' | null;
+  /** nobody can look at it */
+  isBlind: boolean;
+  /** a sensor that says full whatever is there */
+  stuck: 'source' | null;
 }
 
 export interface FakeMotion {
@@ -89,6 +109,8 @@ export class Laboratory {
   readonly robots = new Map<string, FakeRobot>();
   readonly motions: FakeMotion[] = [];
   readonly alarms = new Set<string>();
+  /** job and step of every escalation */
+  readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
   /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
@@ -111,7 +133,7 @@ export class Laboratory {
     return `00000000-0000-7000-8000-${this.#ids.toString(16).padStart(12, '0')}`;
   }
 
-  addPosition(kind: 'position' | 'handoff' = 'position'): FakePosition {
+  addPosition(kind: 'position' | 'handoff' = 'position', isQuarantine = false): FakePosition {
     const n = [...this.positions.values()].filter((each) => each.kind === kind).length + 1;
     const place = {
       positionId: this.newId(),
@@ -121,6 +143,7 @@ export class Laboratory {
     const added: FakePosition = {
       place,
       kind,
+      isQuarantine,
       containerBarcode: `BOX-${kind}`,
       sampleId: null,
       reservedBy: null,
@@ -139,6 +162,9 @@ export class Laboratory {
       dispatch: 'running',
       queue: [],
       faults: [],
+      stop: null,
+      isBlind: false,
+      stuck: null,
     };
     this.robots.set(added.id, added);
     return added;
@@ -179,6 +205,7 @@ export class Laboratory {
       faultId: null,
       parkedBy: null,
       isCancelRequested: false,
+      isLost: false,
       priority: 20,
       detail: null,
       source: null,
