@@ -83,7 +83,11 @@ export interface StorageActivities {
    * an end only while a person is awaited (`next.state` AWAITING_PERSON); `leaseExpiresAt` is null otherwise.
    */
   reservePlacement(ref: StepRef, next: Mark): Promise<Reservation>;
-  /** Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position. `place` is the source. */
+  /**
+   * Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position, and `pickupMs` says how
+   * long the tube may wait there. `place` is the source. A retrieval by robot, or a move, that is expected to have the
+   * tube outside its cold for longer than its class may be is refused (EXPOSURE_BUDGET).
+   */
   reserveRetrieval(ref: StepRef, next: Mark): Promise<Reservation>;
   /** Move's first step: takes the sample and the target; `place` is the target, `handoff` null. */
   reserveMove(ref: StepRef, next: Mark): Promise<Reservation>;
@@ -118,7 +122,10 @@ export interface StorageActivities {
   releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
   /** Where the job's sample is now: undo reads custody as it is. */
   custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
-  /** Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. */
+  /**
+   * Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. What would be
+   * COMPLETED is COMPLETED_WITH_DEVIATION where the tube was outside its cold for too long.
+   */
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { RoleName } from './identity.ts';
 import {
+  ExposureClock,
   FaultAnswerName,
   JobResult,
   NextStepName,
@@ -184,6 +185,7 @@ const jobFields = {
   cancelRequestedAt: Instant.optional(),
   waitingFor: WaitingFor.optional().openapi({ description: 'While it waits for a person or a robot.' }),
   question: OperatorQuestion.optional().openapi({ description: 'While it waits for an operator’s answer.' }),
+  exposure: ExposureClock.optional().openapi({ description: 'While its tube is outside its cold.' }),
   result: JobResult.optional(),
   links: z.object({ self: z.string(), temporal: z.string().optional() }),
 };

@@ -45,6 +45,7 @@ interface World {
 async function fakeWorld(client: Client): Promise<World> {
   const lab = new Laboratory('00000000-0000-7000-8000-00000000c0de');
   const robot = lab.addRobot();
+  lab.pickupMs = 600_000;
   for (let n = 0; n < 40; n++) lab.addPosition();
   for (let n = 0; n < 20; n++) lab.addPosition('handoff');
   const act = createFakeActivities({ laboratory: lab, client });
@@ -334,8 +335,8 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   'a retrieval by hand': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'hand');
-    const { place, source } = await reserved(act.reserveRetrieval(p.ref('reserve'), AWAIT_SCAN));
-    t.story.push({ sourceIsPlace: source?.positionId === place.positionId });
+    const { place, source, pickupMs } = await reserved(act.reserveRetrieval(p.ref('reserve'), AWAIT_SCAN));
+    t.story.push({ sourceIsPlace: source?.positionId === place.positionId, pickupMs });
     await t.custody(p);
     await t.tell(p, 'wrong tube', act.confirmTaken(p.ref('1'), place, t.world.scan(place, 'FOREIGN')));
     await t.tell(p, 'right', act.confirmTaken(p.ref('2'), place, t.world.scan(place, p.barcode)));
@@ -346,11 +347,11 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   'a retrieval by robot to the hand-off': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'robot');
-    const { place, handoff, leaseExpiresAt } = await reserved(
+    const { place, handoff, leaseExpiresAt, pickupMs } = await reserved(
       act.reserveRetrieval(p.ref('reserve'), AT_WORK),
     );
     if (!handoff) throw new Error('no hand-off');
-    t.story.push({ leaseExpiresAt });
+    t.story.push({ leaseExpiresAt, pickupMs });
     const fence = await takeTurn(t.world, p);
     await t.tell(p, 'pick', t.world.carryOut(p, order(t.world, fence, 'pick', place)));
     await t.tell(p, 'seen', act.moveCustody(p.ref('carrier'), carrierOf(t.world), AT_WORK));

@@ -243,6 +243,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           handoff: job.handoff,
           robotId: job.robotId,
           leaseExpiresAt,
+          ...(job.mode === 'robot' && lab.pickupMs !== null && { pickupMs: lab.pickupMs }),
         } as const;
       }),
     confirmPlaced: async (ref, place, scan) =>

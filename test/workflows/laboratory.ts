@@ -113,6 +113,8 @@ export class Laboratory {
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
+  /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
+  pickupMs: number | null = null;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
