@@ -195,7 +195,7 @@ test('a job by robot says what it waits for, and only who stands at the robot de
     api.send({
       path: `${path}/decision`,
       as,
-      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit },
+      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit, lockedOut: true },
     });
   for (const person of [elsewhere, api.people.lab_administrator]) {
     const refused = await decide(true, person);
@@ -236,7 +236,10 @@ test('the operator is asked when a workflow is gone; a stale answer is refused, 
   expect(asked.body.question).toMatchObject({
     kind: 'workflow_gone',
     detail: expect.any(String),
-    answers: ['at_source', 'at_target', 'with_me', 'not_found'],
+    answers: ['at_source', 'at_target', 'with_me', 'elsewhere', 'damaged', 'not_found'].map((answer) => ({
+      answer,
+      does: expect.any(String),
+    })),
     source: { positionId: position },
   });
   const decide = (changed: Record<string, unknown>, as: Person = atRobot) =>
