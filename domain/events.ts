@@ -28,6 +28,9 @@ export const EVENT_TYPES = [
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
+  'automation.picklist.ordered',
+  'automation.picklist.cancel_requested',
+  'automation.picklist.finished',
   'alarm.raised',
   'alarm.cleared',
   'deviation.opened',
@@ -48,6 +51,7 @@ export const AGGREGATES = [
   'sample',
   'alarm',
   'deviation',
+  'picklist',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];
