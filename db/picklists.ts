@@ -102,13 +102,13 @@ export const isRefusal = (request: ItemRequest | Refusal): request is Refusal =>
 
 /**
  * Writes a list with all its tubes and the ledger's entry of the order; nothing of it begins here.
- * @param also what else belongs to the same transaction
+ * @param also what else belongs to the same transaction, which records it at that time
  */
 export async function createPicklist(
   db: Database,
   actor: Actor,
   list: NewPicklist,
-  also: (tx: Change['tx']) => Promise<void>,
+  also: (tx: Change['tx'], createdAt: Date) => Promise<void>,
 ): Promise<void> {
   const { tenantId } = actor;
   const { id, kind, mode, name, priority, window } = list;
@@ -123,9 +123,10 @@ export async function createPicklist(
   }));
   await withChange(db, { actor, reason: kind }, async (change) => {
     await sql`
-      INSERT INTO picklist (tenant_id, id, kind, mode, name, priority, window_size, actor_id, actor_role, station_id)
+      INSERT INTO picklist (tenant_id, id, kind, mode, name, priority, window_size, actor_id, actor_role, station_id,
+                            created_at)
       VALUES (${tenantId}, ${id}, ${kind}, ${mode}, ${name}, ${priority}, ${window}, ${actor.userId}, ${actor.role},
-              ${actor.stationId})`.execute(change.tx);
+              ${actor.stationId}, ${change.recordedAt})`.execute(change.tx);
     await sql`
       INSERT INTO picklist_item (tenant_id, picklist_id, seq, given, reference, sample_id, request, place, state,
                                  result, finished_at)
@@ -133,7 +134,7 @@ export async function createPicklist(
              CASE WHEN i.state = 'REFUSED' THEN clock_timestamp() END
       FROM jsonb_to_recordset(${JSON.stringify(items)}::jsonb) AS i (seq int, given int, reference text,
         sample_id uuid, request jsonb, place jsonb, state text, result jsonb)`.execute(change.tx);
-    await also(change.tx);
+    await also(change.tx, change.recordedAt);
     const tubes = items.length;
     change.record({
       aggregate: 'picklist',
