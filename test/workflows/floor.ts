@@ -59,6 +59,13 @@ export interface JobSetup {
   readonly priority?: number;
 }
 
+/** How a picklist of the tests is set up. */
+export interface PicklistSetup {
+  readonly maxHistory?: number;
+  /** before anything runs */
+  readonly prepare?: (list: FakePicklist) => void;
+}
+
 /** A picklist under way. */
 export interface RunningPicklist {
   readonly list: FakePicklist;
@@ -210,12 +217,13 @@ export class Floor {
   async startPicklist(
     setups: readonly JobSetup[],
     window: number,
-    maxHistory?: number,
+    { maxHistory, prepare }: PicklistSetup = {},
   ): Promise<RunningPicklist> {
     const list = this.lab.addPicklist(
       window,
       setups.map((setup) => this.#furnish(setup)),
     );
+    prepare?.(list);
     const { args, ...options } = picklistStartOptions(this.lab.actor.tenantId, list.id);
     const handle = await this.client.workflow.start<(input: PicklistInput) => Promise<PicklistOutcome>>(
       RUN_PICKLIST,

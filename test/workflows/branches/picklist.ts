@@ -35,7 +35,7 @@ async function confirms(floor: Floor, running: RunningPicklist, n: number): Prom
 
 /** A list by hand that goes on in more than one run. */
 async function continued(floor: Floor) {
-  const running = await floor.startPicklist(Array(5).fill(byHand), 2, 30);
+  const running = await floor.startPicklist(Array(5).fill(byHand), 2, { maxHistory: 30 });
   for (let n = 0; n < 5; n += 1) await confirms(floor, running, n);
   await lists(running, 'COMPLETED', Array(5).fill('COMPLETED'));
   expect(floor.lab.jobs.size).toBe(5);
