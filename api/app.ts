@@ -18,6 +18,7 @@ import { healthRoutes } from './routes/health.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
+import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
@@ -108,12 +109,15 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   if (dependencies.features.automation) {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
+    app.route('/', picklistRoutes(dependencies));
   } else {
     for (const path of [
       '/automation/placement',
       '/automation/retrieval',
       '/automation/robots',
       '/automation/robots/*',
+      '/automation/picklists',
+      '/automation/picklists/*',
     ]) {
       app.all(path, () => {
         throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);

@@ -29,6 +29,9 @@ export const EVENT_TYPES = [
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
+  'automation.picklist.ordered',
+  'automation.picklist.cancel_requested',
+  'automation.picklist.finished',
   'alarm.raised',
   'alarm.escalated',
   'alarm.cleared',
@@ -51,6 +54,7 @@ export const AGGREGATES = [
   'alarm',
   'deviation',
   'exposure_budget',
+  'picklist',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

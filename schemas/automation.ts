@@ -29,7 +29,7 @@ export const JobStateName = z.enum([
   'CANCELLED',
 ]);
 export const JobKindName = z.enum(['placement', 'retrieval', 'move']);
-const ModeName = z.enum(['hand', 'robot']);
+export const ModeName = z.enum(['hand', 'robot']);
 export const ZoneName = z.enum(['LN2', '-80', '-20', '4', 'RT', '37']);
 
 /** An id, or a barcode: barcodes are never UUID-shaped. */
@@ -64,8 +64,8 @@ export type TargetChoice = z.infer<typeof TargetChoice>;
 
 const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
-const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
-const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
+export const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
+export const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
 export const ScanRequest = z
@@ -136,7 +136,7 @@ const retrievalFields = {
 export const RetrieveSampleRequest = z.strictObject(retrievalFields).openapi('RetrieveSampleRequest');
 
 /** One placement of a list: a registered sample, or a new one. */
-const PlacementItem = z
+export const PlacementItem = z
   .union([
     z.strictObject({ sample: Reference, ...placementFields }),
     z.strictObject({ register: z.strictObject(newSampleFields), ...placementFields }),

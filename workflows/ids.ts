@@ -6,6 +6,7 @@ export const workflowIds = {
   retrieval: (tenantId: string, jobId: string) => `t-${tenantId}:retrieval:${jobId}`,
   move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
+  picklist: (tenantId: string, picklistId: string) => `t-${tenantId}:picklist:${picklistId}`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
 } as const;
 

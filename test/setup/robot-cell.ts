@@ -133,6 +133,11 @@ export class RobotCell {
     return this.#call('POST', '/tubes', { tubes: [{ cassette, level, slot, barcode }] });
   }
 
+  /** Somebody takes a tube out. */
+  takeTube(cassette: number, level: number, slot: number): Promise<unknown> {
+    return this.#call('DELETE', `/tubes/${cassette}/${level}/${slot}`);
+  }
+
   fault(fault: Record<string, unknown>): Promise<unknown> {
     return this.#call('POST', '/faults', fault);
   }
