@@ -26,6 +26,8 @@ const LONGEST_LINE = 1_000;
 interface Connection {
   readonly socket: Socket;
   received: string;
+  /** why it ended */
+  ended: string | null;
   /** the one request in flight */
   waiting: { resolve(line: string): void; reject(error: AsciiError): void } | null;
 }
@@ -107,8 +109,8 @@ export class AsciiLine {
 
   #request(connection: Connection, command: string): Promise<string> {
     return new Promise<string>((resolve, reject) => {
-      if (this.#connection !== connection) {
-        reject(new AsciiError('lost', `${this.#name} ended the connection`));
+      if (connection.ended !== null) {
+        reject(new AsciiError('lost', connection.ended));
         return;
       }
       const deadline = setTimeout(() => {
@@ -132,7 +134,7 @@ export class AsciiLine {
     const socket = await this.#dialer.dial().catch((cause: unknown) => {
       throw new AsciiError('unreachable', `${this.#name} does not answer`, { cause });
     });
-    const connection: Connection = { socket, received: '', waiting: null };
+    const connection: Connection = { socket, received: '', ended: null, waiting: null };
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#end(connection, `${this.#name} ended the connection`));
     socket.on('data', (chunk) => this.#receive(connection, chunk));
@@ -166,6 +168,7 @@ export class AsciiLine {
 
   #end(connection: Connection, why: string): void {
     if (this.#connection === connection) this.#connection = null;
+    connection.ended ??= why;
     const { waiting } = connection;
     connection.waiting = null;
     waiting?.reject(new AsciiError('lost', why));

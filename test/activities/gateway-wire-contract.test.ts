@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { openAsciiStore } from '../../devices/ascii-store.ts';
 import type { RobotWire } from '../../devices/robot-wire.ts';
 import { openStoreRobot } from '../../devices/store-robot.ts';
+import type { RobotDriver } from '../../domain/controller.ts';
 import { FakeWire } from '../setup/fake-wire.ts';
-import { CELL_DRIVERS, type CellDriver, RobotCell } from '../setup/robot-cell.ts';
+import { CELL_DRIVERS, eventually, RobotCell } from '../setup/robot-cell.ts';
 
 /** A robot cell with its wire: the same behaviour is asked of the fake and of the simulator of each protocol. */
 interface Cell {
@@ -38,12 +39,12 @@ const CELLS: Record<string, () => Promise<Cell>> = {
 };
 
 const QUIET = { warn: () => undefined };
-const openWire: Record<CellDriver, (port: number, timeoutMs: number) => RobotWire> = {
+const openWire: Record<RobotDriver, (port: number, timeoutMs: number) => RobotWire> = {
   modbus: (port, timeoutMs) => openStoreRobot({ host: '127.0.0.1', port, unitId: 1, timeoutMs }),
   ascii: (port, timeoutMs) => openAsciiStore({ host: '127.0.0.1', port, timeoutMs, log: QUIET }),
 };
 
-async function simulated(driver: CellDriver): Promise<Cell> {
+async function simulated(driver: RobotDriver): Promise<Cell> {
   const cell = await RobotCell.open(['--speed', '0'], driver);
   const wire = openWire[driver](cell.port, 1000);
   return {
@@ -197,6 +198,8 @@ describe.each(CELL_DRIVERS)('the %s wire to a simulated store', (driver) => {
     wire.close();
     await cell.close();
   });
+  /** A look may be disturbed by what comes late; it may be repeated. */
+  const look = () => eventually('a look', () => wire.observe().catch(() => null));
 
   it('does not trigger on another connection than it armed on', async () => {
     await open(300);
@@ -208,19 +211,17 @@ describe.each(CELL_DRIVERS)('the %s wire to a simulated store', (driver) => {
     expect((await cell.world()).triggers).toEqual({ taken: 0, refused: 0 });
   });
 
-  it('says that it does not know when no reply comes, and takes no late reply for another', async () => {
+  it('takes no late reply for another', async () => {
     await open(200);
     await wire.arm({ number: 1, operation: 'pick', ...at(1) });
     await cell.fault({ kind: 'late_reply', to: 'trigger', ms: 500 });
     expect(await wire.trigger()).toBe('unknown');
-    expect(await wire.observe()).toMatchObject({ latchedNumber: 1, done: true });
-    await cell.fault({ kind: 'cut_at_trigger', when: 'before' });
-    await wire.arm({ number: 2, operation: 'place', ...at(2) });
-    expect(await wire.trigger()).toBe('unknown');
-    expect(await wire.observe()).toMatchObject({ latchedNumber: 1, carrier: true });
+    expect(await look()).toMatchObject({ latchedNumber: 1, done: true });
   });
 
   it.each([
+    ['was cut off', { kind: 'cut_at_trigger', when: 'before' }, false],
+    ['was taken and cut off', { kind: 'cut_at_trigger', when: 'after' }, true],
     ['never came', { kind: 'no_reply_to_trigger', when: 'before' }, false],
     ['was taken', { kind: 'no_reply_to_trigger', when: 'after' }, true],
     ['was taken, and another’s reply came', { kind: 'wrong_transaction', to: 'trigger' }, true],
@@ -229,7 +230,7 @@ describe.each(CELL_DRIVERS)('the %s wire to a simulated store', (driver) => {
     await wire.arm({ number: 1, operation: 'pick', ...at(1) });
     await cell.fault(fault);
     expect(await wire.trigger()).toBe('unknown');
-    expect(await wire.observe()).toMatchObject({ latchedNumber: isTaken ? 1 : 0, carrier: isTaken });
+    expect(await look()).toMatchObject({ latchedNumber: isTaken ? 1 : 0, carrier: isTaken });
   });
 
   it('takes no reply to another request for its own', async () => {
@@ -237,7 +238,7 @@ describe.each(CELL_DRIVERS)('the %s wire to a simulated store', (driver) => {
     await wire.arm({ number: 1, operation: 'pick', ...at(1) });
     await cell.fault({ kind: 'wrong_transaction', to: 'any' });
     await expect(wire.observe()).rejects.toMatchObject({ kind: 'lost' });
-    expect(await wire.observe()).toMatchObject({ source: true, latchedNumber: 0 });
+    expect(await look()).toMatchObject({ source: true, latchedNumber: 0 });
   });
 });
 
