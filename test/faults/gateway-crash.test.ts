@@ -137,6 +137,7 @@ describe.each(CELL_DRIVERS)('a gateway of a store on %s that dies', (driver) => 
     await cell.fault({ kind: 'late_trigger', ms: 6_000 });
     const { commandId } = await lab.accept(robot, 'place', 2);
     await lab.inState(robot, commandId, 'SENT');
+    await eventually('the trigger on its way', async () => (await cell.faults()).length === 0);
     await first.kill();
     await startGateway();
     const { state } = await lab.settled(robot, commandId);

@@ -225,6 +225,10 @@ describe('the wire to a store that speaks ASCII', () => {
           const { port, heard } = await device(
             async (_, count, socket) => {
               if (count !== place) return undefined;
+              if (!isApart) {
+                socket.cork(); // both lines in one packet
+                setImmediate(() => socket.uncork());
+              }
               socket.write(`${stray}\r\n`);
               if (isApart) await sleep(3);
               return undefined;
