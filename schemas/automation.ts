@@ -289,12 +289,17 @@ export const JobSignal = z
   })
   .openapi('JobSignal');
 
+const RobotDriver = z.enum(['modbus', 'ascii']).openapi({
+  description: 'What its controller speaks: a register map over Modbus TCP, or ASCII commands over TCP.',
+});
+
 const Robot = z
   .object({
     id: Id,
     name: z.string(),
     storeId: Id,
     handoffId: Id,
+    driver: RobotDriver,
     mode: z.enum(['auto', 'manual', 'estop']).optional().openapi({ description: 'As the controller says.' }),
     dispatch: z.enum(['running', 'paused', 'maintenance']),
     connected: z.boolean(),
@@ -320,8 +325,14 @@ export const EnrolRobotRequest = z
     }),
     handoff: Reference.openapi({ description: 'The location whose positions are its hand-off.' }),
     host: z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, { error: 'a host name or address' }),
-    port: z.int().min(1).max(65_535).default(502),
-    unitId: z.int().min(0).max(255).default(1),
+    driver: RobotDriver.default('modbus'),
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .optional()
+      .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii.' }),
+    unitId: z.int().min(0).max(255).default(1).openapi({ description: 'On Modbus.' }),
   })
   .openapi('EnrolRobotRequest');
 

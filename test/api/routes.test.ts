@@ -88,6 +88,7 @@ async function furnish(): Promise<typeof ours> {
     name: 'Our robot',
     storeId: robotStore,
     handoffId: handoff,
+    driver: 'modbus',
     host: '127.0.0.1',
     port: 1502,
     unitId: 1,

@@ -80,6 +80,7 @@ async function furnish(): Promise<Map<string, string>> {
   });
   await enrolRobot(store.db, store.context, {
     name: 'R1',
+    driver: 'modbus',
     storeId: freezer,
     handoffId: handoff,
     host: '127.0.0.1',
