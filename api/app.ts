@@ -20,6 +20,7 @@ import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
 const AUTOMATION_OFF = 'Automation is switched off here (AUTOMATION_ENABLED=false): work by hand.';
@@ -98,6 +99,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', positionRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
+  app.route('/', verificationRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs stay with automation off: work by hand is confirmed there.
   app.route('/', jobRoutes(dependencies));
