@@ -13,7 +13,7 @@ import { cp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ledgerRootAt } from '../../db/backup.ts';
 import { type Database, openDatabase } from '../../db/connection.ts';
 import { createTenant } from '../../db/identity.ts';
@@ -27,9 +27,10 @@ import { readManifest } from '../../stack/backup-files.ts';
 import { prepareCluster } from '../../stack/database.ts';
 import { type Cluster, startCluster, TEST_SETTINGS } from '../../stack/postgres.ts';
 import { until } from '../../stack/processes.ts';
-import { restore } from '../../stack/restore.ts';
+import { main, restore } from '../../stack/restore.ts';
 import { createScreen } from '../../stack/screen.ts';
 import { State } from '../../stack/state.ts';
+import { createTestDatabase } from '../setup/database.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tracseq-backup-'));
 chmodSync(folder, 0o755);
@@ -263,6 +264,34 @@ describe('npm run restore', () => {
     await expect(bring('other', copy)).rejects.toThrow(/does not begin with the \d+ entries of the manifest/);
     expect(existsSync(join(folder, 'other', 'postgres'))).toBe(false);
   }, 60_000);
+});
+
+describe('npm run restore -- --mark', () => {
+  it('marks a database that other tools have restored, when nothing else is connected to it', async () => {
+    const database = await createTestDatabase();
+    const owner = openDatabase(database.ownerUrl, { max: 1 });
+    await createTenant(owner, {
+      name: 'Elsewhere',
+      administrator: { email: 'eve@example.org', displayName: 'Eve', password: 'a long enough password' },
+    });
+    const env = { STORAGE_DATABASE_URL: database.appUrl, STORAGE_RELAY_DATABASE_URL: database.relayUrl };
+    const printed = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    try {
+      expect(await main(['--mark', '2026-03-02T08:15:00Z'], env)).toBe(1);
+      await owner.close();
+      expect(await main(['--mark', 'yesterday'], env)).toBe(1);
+      expect(await main(['--mark', '2026-03-02T08:15:00Z'], env)).toBe(0);
+      expect(await main([backup, '--yes'], env)).toBe(1);
+      const text = printed.mock.calls.map(([chunk]) => String(chunk)).join('');
+      expect(text).toMatch(/is connected to the database: stop it first/);
+      expect(text).toMatch(/not 'yesterday'/);
+      expect(text).toMatch(/marked .* 0 robots held/);
+      expect(text).toMatch(/pg_basebackup on that server/);
+    } finally {
+      printed.mockRestore();
+      await database.drop();
+    }
+  });
 });
 
 async function backUpCopy(name: string): Promise<string> {
