@@ -270,6 +270,9 @@ it('goes on when the tubes are scanned, the question is answered and the robot i
     await blockPosition(lab.db, context, 'BOX-1', 'A3', null); // somebody has seen that it is empty
     const waiting = await lab.move(plan, 'C', 3);
     await lab.queued(plan, waiting);
+    // No job's fault holds the robot any more: what is left is the restore's own.
+    expect((await turnOf(lab)).held_fault_ids).toEqual([fault]);
+    await expect(lab.dispatch(plan, 'resume')).rejects.toThrow(`is held by fault ${fault}`);
     await expectNothingMoved();
     expect(await lab.clear(plan, fault)).toEqual({ outcome: 'accepted' });
     await lab.inState(plan, waiting, 'COMPLETED');
