@@ -23,6 +23,7 @@ import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
 const AUTOMATION_OFF = 'Automation is switched off here (AUTOMATION_ENABLED=false): work by hand.';
@@ -102,6 +103,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));
+  app.route('/', verificationRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));

@@ -61,6 +61,18 @@ export async function lockSample(
   return rows[0] ? sampleOf(rows[0]) : null;
 }
 
+/** Samples, held until the transaction ends; in the order of their ids, so that no two wait for each other. */
+export async function lockSamples(
+  tx: Transaction<DB>,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<SampleRecord[]> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} FROM sample WHERE tenant_id = ${tenantId} AND id = ANY (${[...ids]}::uuid[])
+    ORDER BY id FOR NO KEY UPDATE`.execute(tx);
+  return rows.map(sampleOf);
+}
+
 function sampleOf(row: SampleRow): SampleRecord {
   return {
     id: row.id,
@@ -260,23 +272,34 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
   const row = moved.rows[0];
   if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${sample.id}.`);
   const after = sampleOf(row);
-  change.record({
-    aggregate: 'sample',
-    aggregateId: sample.id,
-    version: after.version,
-    type: move.type,
-    from: custodyLabel(sample.custody),
-    to: custodyLabel(after.custody),
-    before: contentOf(sample),
-    after: contentOf(after),
-    erasable: ['barcode'],
-    data: eventData(after, entered ?? left),
-  });
+  recordSample(change, move.type, sample, after, entered ?? left);
   if (sample.warmSince !== null && after.warmSince === null) {
     const { id, zone, warmSince } = sample;
     await judgeExposure(change, { tenantId, sampleId: id, zone, jobId, warmSince });
   }
   return after;
+}
+
+/** Announces what became of a sample's custody or witness, in the change that wrote its row. */
+export function recordSample(
+  change: Change,
+  type: Extract<EventType, `storage.sample.${string}`>,
+  before: SampleRecord,
+  after: SampleRecord,
+  place: Place | null,
+): void {
+  change.record({
+    aggregate: 'sample',
+    aggregateId: after.id,
+    version: after.version,
+    type,
+    from: custodyLabel(before.custody),
+    to: custodyLabel(after.custody),
+    before: contentOf(before),
+    after: contentOf(after),
+    erasable: ['barcode'],
+    data: eventData(after, place),
+  });
 }
 
 function checkEntered(place: Place | undefined, positionId: string, move: CustodyMove): Place {
@@ -300,7 +323,8 @@ function checkEntered(place: Place | undefined, positionId: string, move: Custod
   return place;
 }
 
-function positionIn(custody: Custody): string | null {
+/** The position a custody names; null when it is none. */
+export function positionIn(custody: Custody): string | null {
   return custody.kind === 'position' || custody.kind === 'handoff' ? custody.positionId : null;
 }
 

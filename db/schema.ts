@@ -388,6 +388,7 @@ export interface RobotTurn {
   gateway: string | null;
   job_id: string | null;
   last_number: Generated<number>;
+  restored_number: number | null;
   robot_id: string;
   tenant_id: string;
 }

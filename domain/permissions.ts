@@ -43,6 +43,7 @@ export const PERMISSIONS = {
   'sample.place': BENCH,
   'sample.move': BENCH,
   'sample.retrieve': BENCH,
+  'sample.verify': BENCH,
   'job.read': MEMBERS,
   'job.confirm': BENCH,
   'job.hand_over': BENCH,

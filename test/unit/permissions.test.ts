@@ -19,6 +19,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'sample.place': 'A P T R - -',
   'sample.move': 'A P T R - -',
   'sample.retrieve': 'A P T R - -',
+  'sample.verify': 'A P T R - -',
   'job.read': 'A P T R D -',
   'job.confirm': 'A P T R - -',
   'job.hand_over': 'A P T R - -',
