@@ -62,7 +62,19 @@ export type TargetChoice = z.infer<typeof TargetChoice>;
 
 const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
-const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
+/** Names of domain/priority.ts; test/api/robots.test.ts compares. */
+export const PriorityName = z.enum(['SYSTEM', 'URGENT', 'HIGH', 'NORMAL', 'LOW']);
+const AnyPriority = z.union([PriorityName, z.int().min(0).max(100)]).openapi({
+  description:
+    'SYSTEM (100), URGENT (80), HIGH (50), NORMAL (20) or LOW (0), or a number from 0 to 100: higher goes first, then ' +
+    'older. Waiting counts: one point each half minute, so that nobody waits for ever. SYSTEM goes before all others.',
+  example: 'NORMAL',
+});
+const Priority = AnyPriority.default('NORMAL');
+const priorityFields = {
+  priority: z.int(),
+  priorityName: PriorityName.openapi({ description: 'The highest name that is not above the number.' }),
+};
 const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
@@ -174,7 +186,7 @@ const jobFields = {
   phase: z.string().openapi({ description: 'The step the process is at.', example: 'AWAITING_CONFIRMATION' }),
   sampleId: Id,
   robotId: Id.optional(),
-  priority: z.int(),
+  ...priorityFields,
   requestedBy: z.object({ userId: Id, role: RoleName, stationId: Id.optional() }),
   createdAt: Instant,
   startedAt: Instant.optional(),
@@ -258,7 +270,7 @@ const ExpediteSignal = z
   .strictObject({
     type: z.literal('expedite'),
     eventId: z.uuid().openapi({ description: 'Names the event at its sender; sent again it counts once.' }),
-    priority: z.int().min(0).max(100).openapi({ description: 'Higher goes first; 20 is the usual one.' }),
+    priority: AnyPriority,
   })
   .openapi('ExpediteSignal');
 
@@ -288,7 +300,7 @@ const Robot = z
     errorCode: z.int().optional(),
     heldFaultId: Id.optional().openapi({ description: 'Frozen until this fault is resolved.' }),
     currentJobId: Id.optional(),
-    queue: z.array(z.object({ jobId: Id, priority: z.int(), requestedAt: Instant })),
+    queue: z.array(z.object({ jobId: Id, ...priorityFields, requestedAt: Instant })),
     lastContactAt: Instant.optional(),
   })
   .openapi('Robot');

@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { resolveReference } from '../../db/references.ts';
 import { enrolRobot, listRobots, type RobotRecord } from '../../db/robots.ts';
 import { DomainError } from '../../domain/errors.ts';
+import { priorityName } from '../../domain/priority.ts';
 import { EnrolRobotRequest, Robot, RobotCommand, RobotList } from '../../schemas/automation.ts';
 import { Id } from '../../schemas/problem.ts';
 import { clearUpdate, maintenanceUpdate, pauseUpdate, resumeUpdate } from '../../workflows/messages/robot.ts';
@@ -178,6 +179,7 @@ function presentRobot(robot: RobotRecord): Robot {
     queue: robot.queue.map((request) => ({
       jobId: request.jobId,
       priority: request.priority,
+      priorityName: priorityName(request.priority),
       requestedAt: new Date(request.requestedAt).toISOString(),
     })),
     ...(robot.lastContactAt && { lastContactAt: robot.lastContactAt.toISOString() }),
