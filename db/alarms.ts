@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely';
+import { type RawBuilder, sql, type Transaction } from 'kysely';
 import type { JsonValue } from '../domain/canonical.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
@@ -49,7 +49,21 @@ export async function raiseAlarm(change: Change, alarm: NewAlarm): Promise<strin
 
 /** Clears the alarms a job has raised. @returns how many there were */
 export async function clearAlarmsOfJob(change: Change, tenantId: string, jobId: string): Promise<number> {
-  const before = await activeAlarms(change.tx, tenantId, jobId);
+  return clearAlarms(change, tenantId, sql`job_id = ${jobId}`);
+}
+
+/** Clears the alarms of a kind that a robot has raised without a job. @returns how many there were */
+export async function clearAlarmsOfRobot(
+  change: Change,
+  tenantId: string,
+  robotId: string,
+  kind: string,
+): Promise<number> {
+  return clearAlarms(change, tenantId, sql`robot_id = ${robotId} AND kind = ${kind} AND job_id IS NULL`);
+}
+
+async function clearAlarms(change: Change, tenantId: string, which: RawBuilder<unknown>): Promise<number> {
+  const before = await activeAlarms(change.tx, tenantId, which);
   if (before.length === 0) return 0;
   const { rows } = await sql<AlarmRow>`
     UPDATE alarm SET cleared_at = ${change.recordedAt}, version = version + 1
@@ -62,9 +76,13 @@ export async function clearAlarmsOfJob(change: Change, tenantId: string, jobId: 
   return rows.length;
 }
 
-async function activeAlarms(tx: Transaction<DB>, tenantId: string, jobId: string): Promise<AlarmRow[]> {
+async function activeAlarms(
+  tx: Transaction<DB>,
+  tenantId: string,
+  which: RawBuilder<unknown>,
+): Promise<AlarmRow[]> {
   const { rows } = await sql<AlarmRow>`
-    SELECT ${ALARM} FROM alarm WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND cleared_at IS NULL
+    SELECT ${ALARM} FROM alarm WHERE tenant_id = ${tenantId} AND ${which} AND cleared_at IS NULL
     ORDER BY id FOR UPDATE`.execute(tx);
   return rows;
 }

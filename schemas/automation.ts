@@ -293,7 +293,37 @@ const Robot = z
     storeId: Id,
     handoffId: Id,
     mode: z.enum(['auto', 'manual', 'estop']).optional().openapi({ description: 'As the controller says.' }),
-    dispatch: z.enum(['running', 'paused', 'maintenance']),
+    driver: z
+      .enum(['modbus', 'ascii', 'worklist'])
+      .openapi({ description: 'How the gateway speaks with it.' }),
+    gate: z
+      .string()
+      .optional()
+      .openapi({ description: 'Robots of one gate never have a turn at the same time.' }),
+    doorOpen: z.boolean().optional().openapi({ description: 'Absent when the controller does not tell.' }),
+    unitAlarm: z.boolean().optional().openapi({ description: 'The store is in alarm by its own judgement.' }),
+    lockedOut: z.boolean().optional().openapi({ description: 'A person holds it by its hardware lock-out.' }),
+    lockoutSeenAt: Instant.optional().openapi({ description: 'When a lock-out was last seen.' }),
+    resetSeenAt: Instant.optional().openapi({
+      description:
+        'When the controller was last seen to come back to automatic mode after a stop, manual mode or a lock-out.',
+    }),
+    faults: z
+      .array(
+        z.object({
+          id: Id,
+          kind: z.enum(['job', 'safety', 'restored']),
+          detail: z.string(),
+          jobId: Id.optional(),
+          raisedAt: Instant,
+        }),
+      )
+      .openapi({ description: 'What holds it, oldest first: each is cleared by its id, once.' }),
+    dispatch: z.enum(['running', 'paused', 'paused_now', 'maintenance']).openapi({
+      description:
+        '`paused`: no turn begins; `paused_now`: no motion begins either; `maintenance`: no turn begins, and robots with ' +
+        'the same hand-off do what waits for it and is in their reach.',
+    }),
     connected: z.boolean(),
     busy: z.boolean().optional(),
     carrierOccupied: z.boolean().optional(),
@@ -319,13 +349,29 @@ export const EnrolRobotRequest = z
     host: z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, { error: 'a host name or address' }),
     port: z.int().min(1).max(65_535).default(502),
     unitId: z.int().min(0).max(255).default(1),
+    gate: z.string().trim().min(1).max(100).optional().openapi({
+      description: 'Name of a gate it shares with other robots: one of them has a turn at a time.',
+      example: 'Gate north',
+    }),
   })
   .openapi('EnrolRobotRequest');
 
 export const RobotCommand = z
   .union([
     z.strictObject({
-      command: z.enum(['pause', 'resume', 'maintenance']),
+      command: z.literal('pause'),
+      when: z
+        .enum(['safe_point', 'now'])
+        .default('safe_point')
+        .openapi({
+          description:
+            '`safe_point`: after the turn under way. `now`: after the motion under way; the tube may stay in the carrier ' +
+            'until the robot is resumed.',
+        }),
+      reason: z.string().trim().min(1).max(500).optional(),
+    }),
+    z.strictObject({
+      command: z.enum(['resume', 'maintenance']),
       reason: z.string().trim().min(1).max(500).optional(),
     }),
     z.strictObject({

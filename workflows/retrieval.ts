@@ -67,10 +67,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
   async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
-    await turn.take(robotId);
+    const worker = await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
-      robotId,
+      robotId: worker,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
       arrived: running('AT_HANDOFF'),
@@ -93,7 +93,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
 
     // Until the robot comes for it, the tube may still be taken. A job that was closed meanwhile ends here.
     await steps('Fetch the tube back').markPhase(process.ref('fetch-back'), AT_HANDOFF);
-    await turn.ask(robotId);
+    await turn.ask(worker);
     const collectedLate = await handedOver(handoff, () => turn.isGranted);
     if (collectedLate !== null) {
       await turn.giveBack();

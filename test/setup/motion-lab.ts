@@ -58,6 +58,8 @@ export class MotionLab {
       `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port) VALUES ($1, $2, 'R', $3, $3, '127.0.0.1', $4)`,
       [tenantId, robotId, boxId, port],
     );
+    await this.sql('INSERT INTO robot_state (tenant_id, robot_id) VALUES ($1, $2)', [tenantId, robotId]);
+    await this.sql('INSERT INTO ledger.log (tenant_id, origin) VALUES ($1, $2)', [tenantId, tenantId]);
     await this.addJob(tenantId, robotId, jobId);
     await this.sql(`INSERT INTO robot_turn (tenant_id, robot_id, fence, job_id) VALUES ($1, $2, 1, $3)`, [
       tenantId,

@@ -3,7 +3,7 @@ import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
-import type { TurnRequest } from '../../domain/turns.ts';
+import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 
 export interface FakePosition {
@@ -33,7 +33,7 @@ export interface FakeJob {
   readonly mode: 'hand' | 'robot';
   readonly actor: Actor;
   readonly sampleId: string;
-  readonly robotId: string | null;
+  robotId: string | null;
   readonly target: Target;
   /** the hand-off position that was asked for; null = any */
   readonly handoffPositionId: string | null;
@@ -66,7 +66,11 @@ export interface FakeRobot {
   turnJobId: string | null;
   /** oldest first */
   heldFaults: string[];
-  dispatch: 'running' | 'paused' | 'maintenance';
+  dispatch: Dispatch;
+  /** robots behind the same gate never have a turn at the same time */
+  gate: string | null;
+  /** robots of one store do each other's work */
+  store: string | null;
   queue: readonly TurnRequest[];
   faults: RobotFault[];
 }
@@ -135,6 +139,8 @@ export class Laboratory {
       turnJobId: null,
       heldFaults: [],
       dispatch: 'running',
+      gate: null,
+      store: null,
       queue: [],
       faults: [],
     };

@@ -7,6 +7,7 @@ import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
+import { robotQueues } from './robot-queue.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
 export const BRANCHES: Branches = {
@@ -16,6 +17,7 @@ export const BRANCHES: Branches = {
   ...moves,
   ...reconciliations,
   ...robots,
+  ...robotQueues,
   ...expedites,
   ...failures,
   ...lostTasks,
