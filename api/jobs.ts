@@ -1,4 +1,5 @@
 import type { JobRecord, JobStepRecord } from '../db/jobs.ts';
+import { priorityName } from '../domain/priority.ts';
 import type { Job, JobWithSteps, Started } from '../schemas/automation.ts';
 import {
   type ExposureClock,
@@ -45,6 +46,7 @@ export function presentJob(job: JobRecord, links: Links): Job {
     sampleId: job.sampleId,
     ...(job.robotId !== null && { robotId: job.robotId }),
     priority: job.priority,
+    priorityName: priorityName(job.priority),
     requestedBy: {
       userId: job.actor.userId,
       role: job.actor.role,

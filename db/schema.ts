@@ -378,6 +378,7 @@ export interface RobotState {
   queue: Generated<Json>;
   reset_seen_at: Timestamp | null;
   robot_id: string;
+  stop_seen_at: Timestamp | null;
   tenant_id: string;
   unit_alarm: boolean | null;
 }
@@ -385,6 +386,7 @@ export interface RobotState {
 export interface RobotTurn {
   epoch: Generated<number>;
   fence: Generated<number>;
+  gate_asked_at: Timestamp | null;
   gateway: string | null;
   job_id: string | null;
   last_number: Generated<number>;

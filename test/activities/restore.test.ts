@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { reportContact, takeEpoch } from '../../db/gateway.ts';
+import { takeEpoch } from '../../db/gateway.ts';
 import { checkLedger } from '../../db/ledger.ts';
 import { blockPosition } from '../../db/location-service.ts';
 import { readMotion } from '../../db/motion.ts';
 import { markRestored, RESTORE_JUMP } from '../../db/restore.ts';
 import { commandRobot } from '../../db/robot-commands.ts';
+import { reportContact } from '../../db/robot-contact.ts';
 import { verifySample } from '../../db/verification.ts';
 import type { ControllerView } from '../../domain/controller.ts';
 import { workflowIds } from '../../workflows/ids.ts';

@@ -4,7 +4,7 @@ import type { Confirmation } from '../../domain/confirmation.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
 import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
-import type { TurnRequest } from '../../domain/turns.ts';
+import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 
 export interface FakePosition {
@@ -35,7 +35,7 @@ export interface FakeJob {
   readonly mode: 'hand' | 'robot';
   readonly actor: Actor;
   readonly sampleId: string;
-  readonly robotId: string | null;
+  robotId: string | null;
   readonly target: Target;
   /** the hand-off position that was asked for; null = any */
   readonly handoffPositionId: string | null;
@@ -98,7 +98,11 @@ export interface FakeRobot {
   turnJobId: string | null;
   /** oldest first */
   heldFaults: string[];
-  dispatch: 'running' | 'paused' | 'maintenance';
+  dispatch: Dispatch;
+  /** robots behind the same gate never have a turn at the same time */
+  gate: string | null;
+  /** robots of one store do each other's work */
+  store: string | null;
   queue: readonly TurnRequest[];
   faults: RobotFault[];
   /** why it stands in a safety hold */
@@ -179,6 +183,8 @@ export class Laboratory {
       turnJobId: null,
       heldFaults: [],
       dispatch: 'running',
+      gate: null,
+      store: null,
       queue: [],
       faults: [],
       stop: null,

@@ -9,6 +9,7 @@ import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
+import { robotQueues } from './robot-queue.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
 export const BRANCHES: Branches = {
@@ -20,6 +21,7 @@ export const BRANCHES: Branches = {
   ...reconciliations,
   ...robots,
   ...picklists,
+  ...robotQueues,
   ...expedites,
   ...failures,
   ...lostTasks,
