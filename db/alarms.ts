@@ -29,11 +29,12 @@ interface AlarmRow {
   acknowledged_at: Date | null;
   acknowledged_by: string | null;
   cleared_at: Date | null;
+  escalation: number;
   version: number;
 }
 
 const ALARM = sql`id, kind, severity, message, job_id, robot_id, raised_at, acknowledged_at, acknowledged_by,
-  cleared_at, version`;
+  cleared_at, escalation, version`;
 
 /** Raises an alarm in the change that found its cause. @returns its id */
 export async function raiseAlarm(change: Change, alarm: NewAlarm): Promise<string> {
@@ -49,21 +50,26 @@ export async function raiseAlarm(change: Change, alarm: NewAlarm): Promise<strin
 
 /** Clears the alarms a job has raised. @returns how many there were */
 export async function clearAlarmsOfJob(change: Change, tenantId: string, jobId: string): Promise<number> {
-  return clearAlarms(change, tenantId, sql`job_id = ${jobId}`);
+  return clear(
+    change,
+    tenantId,
+    await activeAlarms(change.tx, sql`tenant_id = ${tenantId} AND job_id = ${jobId}`),
+  );
 }
 
-/** Clears the alarms of a kind that a robot has raised without a job. @returns how many there were */
+/** Clears the alarms of these kinds that concern a robot and no job. @returns how many there were */
 export async function clearAlarmsOfRobot(
   change: Change,
   tenantId: string,
   robotId: string,
-  kind: string,
+  kinds: readonly string[],
 ): Promise<number> {
-  return clearAlarms(change, tenantId, sql`robot_id = ${robotId} AND kind = ${kind} AND job_id IS NULL`);
+  const concerning = sql`tenant_id = ${tenantId} AND robot_id = ${robotId} AND job_id IS NULL
+    AND kind = ANY (${[...kinds]})`;
+  return clear(change, tenantId, await activeAlarms(change.tx, concerning));
 }
 
-async function clearAlarms(change: Change, tenantId: string, which: RawBuilder<unknown>): Promise<number> {
-  const before = await activeAlarms(change.tx, tenantId, which);
+async function clear(change: Change, tenantId: string, before: readonly AlarmRow[]): Promise<number> {
   if (before.length === 0) return 0;
   const { rows } = await sql<AlarmRow>`
     UPDATE alarm SET cleared_at = ${change.recordedAt}, version = version + 1
@@ -76,14 +82,32 @@ async function clearAlarms(change: Change, tenantId: string, which: RawBuilder<u
   return rows.length;
 }
 
-async function activeAlarms(
-  tx: Transaction<DB>,
+/** Step of escalation from which an unanswered question is critical. */
+const CRITICAL_FROM = 2;
+
+/** A job's question stays unanswered: its active alarms become high, then critical, and people hear of them again. */
+export async function worsenAlarm(
+  change: Change,
   tenantId: string,
-  which: RawBuilder<unknown>,
-): Promise<AlarmRow[]> {
+  jobId: string,
+  step: number,
+): Promise<void> {
+  const before = await activeAlarms(change.tx, sql`tenant_id = ${tenantId} AND job_id = ${jobId}`);
+  const severity: AlarmSeverity = step >= CRITICAL_FROM ? 'critical' : 'high';
   const { rows } = await sql<AlarmRow>`
-    SELECT ${ALARM} FROM alarm WHERE tenant_id = ${tenantId} AND ${which} AND cleared_at IS NULL
-    ORDER BY id FOR UPDATE`.execute(tx);
+    UPDATE alarm SET severity = CASE WHEN severity = 'critical' THEN severity ELSE ${severity} END, escalation = ${step},
+      version = version + 1
+    WHERE tenant_id = ${tenantId} AND id = ANY (${before.map((alarm) => alarm.id)}::uuid[]) RETURNING ${ALARM}`.execute(
+    change.tx,
+  );
+  for (const row of rows) {
+    recordAlarm(change, 'alarm.escalated', before.find((alarm) => alarm.id === row.id) ?? null, row);
+  }
+}
+
+async function activeAlarms(tx: Transaction<DB>, concerning: RawBuilder<unknown>): Promise<AlarmRow[]> {
+  const { rows } = await sql<AlarmRow>`
+    SELECT ${ALARM} FROM alarm WHERE ${concerning} AND cleared_at IS NULL ORDER BY id FOR UPDATE`.execute(tx);
   return rows;
 }
 
@@ -102,6 +126,7 @@ function recordAlarm(change: Change, type: EventType, before: AlarmRow | null, a
       alarm_id: after.id,
       kind: after.kind,
       severity: after.severity,
+      escalation: after.escalation,
       job_id: after.job_id,
       robot_id: after.robot_id,
     },
@@ -118,6 +143,7 @@ function contentOf(alarm: AlarmRow): Record<string, JsonValue> {
     kind: alarm.kind,
     severity: alarm.severity,
     message: alarm.message,
+    escalation: alarm.escalation,
     job_id: alarm.job_id,
     robot_id: alarm.robot_id,
     raised_at: alarm.raised_at.toISOString(),

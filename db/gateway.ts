@@ -7,6 +7,8 @@ export interface EnrolledRobot {
   readonly tenantId: string;
   readonly robotId: string;
   readonly name: string;
+  /** what its controller speaks */
+  readonly driver: string;
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
@@ -21,13 +23,13 @@ export async function enrolledRobots(db: Database): Promise<EnrolledRobot[]> {
   for (const { id } of tenants) {
     const query = db.kysely
       .selectFrom('robot')
-      .select(['id', 'name', 'host', 'port', 'unit_id', 'version'])
+      .select(['id', 'name', 'driver', 'host', 'port', 'unit_id', 'version'])
       .where('tenant_id', '=', id)
       .where('retired_at', 'is', null)
       .compile();
     for (const row of await read(db, id, query)) {
-      const { name, host, port, version } = row;
-      robots.push({ tenantId: id, robotId: row.id, name, host, port, unitId: row.unit_id, version });
+      const { name, driver, host, port, version } = row;
+      robots.push({ tenantId: id, robotId: row.id, name, driver, host, port, unitId: row.unit_id, version });
     }
   }
   return robots;

@@ -8,6 +8,7 @@ import { clearAlarmsOfRobot } from './alarms.ts';
 import { type Change, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import { MOTION_ACCEPTED_CHANNEL } from './motion.ts';
+import { endRestoredHold } from './restored-robot.ts';
 import { SAFETY_STOP_ALARM } from './robot-contact.ts';
 import { closeRobotFault, type RobotFaultKind } from './robot-faults.ts';
 import type { DB } from './schema.ts';
@@ -165,9 +166,10 @@ async function released(
   robotId: string,
   row: RobotRow,
   before: Standing,
-  { actor, faultId }: Extract<RobotOrder, { readonly command: 'clear' }>,
+  order: Extract<RobotOrder, { readonly command: 'clear' }>,
 ): Promise<Standing> {
   const { tx } = change;
+  const { faultId, actor } = order;
   const { tenantId, userId } = actor;
   if (!before.heldFaults.includes(faultId)) {
     const [held] = before.heldFaults;
@@ -192,10 +194,11 @@ async function released(
   const { rows: faults } = await sql<{ kind: RobotFaultKind }>`
     SELECT kind FROM robot_fault WHERE tenant_id = ${tenantId} AND id = ${faultId}`.execute(tx);
   const kind = faults[0]?.kind ?? 'job';
-  if (kind !== 'job') refuseUnheard(row);
+  if (kind === 'safety') refuseUnheard(row);
   refuseWhileStopped(row, 'released');
+  if (kind === 'restored') await endRestoredHold(change, robotId, row.name, order);
   await closeRobotFault(tx, tenantId, faultId, userId);
-  if (kind === 'safety') await clearAlarmsOfRobot(change, tenantId, robotId, SAFETY_STOP_ALARM);
+  if (kind === 'safety') await clearAlarmsOfRobot(change, tenantId, robotId, [SAFETY_STOP_ALARM]);
   return { ...before, heldFaults: before.heldFaults.filter((held) => held !== faultId) };
 }
 

@@ -5,6 +5,7 @@ import { type ControllerView, safetyStop } from '../domain/controller.ts';
 import { raiseAlarm } from './alarms.ts';
 import { type Change, withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import { compareAfterRestore } from './restored-robot.ts';
 import { openRobotFault } from './robot-faults.ts';
 import type { DB } from './schema.ts';
 import { inTenant } from './tenancy.ts';
@@ -25,12 +26,15 @@ interface Before {
   /** taken for maintenance, and no job has the turn: a stop is part of the work there, and no fault */
   readonly is_drained: boolean;
   readonly is_held: boolean;
+  /** it was not heard of since the laboratory was restored */
+  readonly awaits_comparison: boolean;
 }
 
 /**
  * Projects what was heard of a robot into its state; `null` = it does not answer, and what was known stays. What stops a
  * robot for people's safety, or the samples', holds it until a person at the robot releases that fault by its id, and
- * raises an alarm; while it is held, and what else stops it meanwhile, is the same fault.
+ * raises an alarm; what else stops it meanwhile is the same fault. The first word after a restore is compared with what the
+ * journal knew, which may take long in a large store.
  * @returns false when another gateway owns the controller: then nothing was written
  */
 export async function reportContact(
@@ -38,29 +42,43 @@ export async function reportContact(
   owner: Owner,
   view: ControllerView | null,
 ): Promise<boolean> {
+  const written = await writeContact(db, owner, view);
+  if (written === null) return false;
+  if (view !== null && written.awaitsComparison) await compareAfterRestore(db, owner, view.latchedNumber);
+  return true;
+}
+
+/** @returns null when another gateway owns the controller */
+async function writeContact(
+  db: Database,
+  owner: Owner,
+  view: ControllerView | null,
+): Promise<{ readonly awaitsComparison: boolean } | null> {
   const projected = await inTenant(db, owner.tenantId, (tx) => project(tx, owner, view, null));
-  if (projected !== 'new_stop') return projected === 'written';
+  if (projected !== 'new_stop') return projected;
   const context = {
     actor: systemActor(owner.tenantId),
     reason: 'fault',
     device: `robot:${owner.robotId}`,
   } as const;
-  return withChange(
-    db,
-    context,
-    async (change) => (await project(change.tx, owner, view, change)) === 'written',
-  );
+  return withChange(db, context, async (change) => {
+    const opened = await project(change.tx, owner, view, change);
+    return opened === 'new_stop' ? null : opened;
+  });
 }
 
-/** @param change opens the fault of a new stop; null: nothing is written when there is one */
+/**
+ * @param change opens the fault of a new stop; null: nothing is written when there is one
+ * @returns null when another gateway owns the controller
+ */
 async function project(
   tx: Transaction<DB>,
   { tenantId, robotId, epoch }: Owner,
   view: ControllerView | null,
   change: Change | null,
-): Promise<'written' | 'not_owner' | 'new_stop'> {
+): Promise<{ readonly awaitsComparison: boolean } | 'new_stop' | null> {
   const { rows } = await sql<Before>`
-    SELECT r.name, t.epoch, coalesce(s.mode <> 'auto' OR s.locked_out, false) AS was_out,
+    SELECT r.name, t.epoch, t.restored_number IS NOT NULL AS awaits_comparison, coalesce(s.mode <> 'auto' OR s.locked_out, false) AS was_out,
            coalesce(s.dispatch = 'maintenance' AND t.job_id IS NULL, false) AS is_drained,
            EXISTS (SELECT FROM robot_fault f WHERE f.tenant_id = t.tenant_id AND f.robot_id = t.robot_id
                    AND f.kind = 'safety' AND f.cleared_at IS NULL) AS is_held
@@ -68,7 +86,7 @@ async function project(
     LEFT JOIN robot_state s ON s.tenant_id = t.tenant_id AND s.robot_id = t.robot_id
     WHERE t.tenant_id = ${tenantId} AND t.robot_id = ${robotId}`.execute(tx);
   const before = rows[0];
-  if (before?.epoch !== epoch) return 'not_owner';
+  if (before?.epoch !== epoch) return null;
   const stop = view && safetyStop(view);
   if (stop !== null && !before.is_held && !before.is_drained) {
     if (change === null) return 'new_stop';
@@ -77,7 +95,7 @@ async function project(
   const heard = view ? seen(view, before) : [sql`connected = false`];
   await sql`UPDATE robot_state SET ${sql.join(heard)}
     WHERE tenant_id = ${tenantId} AND robot_id = ${robotId}`.execute(tx);
-  return 'written';
+  return { awaitsComparison: before.awaits_comparison };
 }
 
 function seen(view: ControllerView, { was_out }: Before): RawBuilder<unknown>[] {

@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
+import type { RobotDriver } from '../domain/controller.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Dispatch } from '../domain/turns.ts';
 import { type ChangeContext, withChange } from './change.ts';
@@ -8,18 +9,15 @@ import type { RobotFaultKind } from './robot-faults.ts';
 import type { DB } from './schema.ts';
 import { read, sqlStateOf } from './tenancy.ts';
 
-/** How the gateway speaks with a robot: Modbus registers, ASCII commands, or worklists of a vendor's store. */
-type RobotDriver = 'modbus' | 'ascii' | 'worklist';
-
 /** A robot with what was last heard of it. */
 export interface RobotRecord {
   readonly id: string;
   readonly name: string;
   readonly storeId: string;
   readonly handoffId: string;
+  readonly driver: RobotDriver;
   /** from the controller; null before the first contact */
   readonly mode: 'auto' | 'manual' | 'estop' | null;
-  readonly driver: RobotDriver;
   /** robots of the same gate never have a turn at the same time; null: it shares none */
   readonly gate: string | null;
   /** a door is open, the store is in alarm, the robot is locked out: as last heard; null: its controller does not tell */
@@ -60,10 +58,10 @@ export async function listRobots(db: Database, tenantId: string, id?: string): P
     db,
     tenantId,
     sql<RobotRecord>`
-      SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", s.mode,
+      SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", r.driver, s.mode,
              coalesce(s.dispatch, 'running') AS dispatch, coalesce(s.connected, false) AS connected, s.busy,
              s.carrier_occupied AS "carrierOccupied", s.error_code AS "errorCode",
-             r.driver, r.gate, s.door_open AS "doorOpen", s.unit_alarm AS "unitAlarm", s.locked_out AS "lockedOut",
+             r.gate, s.door_open AS "doorOpen", s.unit_alarm AS "unitAlarm", s.locked_out AS "lockedOut",
              s.lockout_seen_at AS "lockoutSeenAt", s.reset_seen_at AS "resetSeenAt",
              (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'kind', f.kind, 'detail', f.detail,
                 'jobId', f.job_id, 'raisedAt', f.raised_at) ORDER BY f.raised_at, f.id), '[]')
@@ -83,6 +81,7 @@ export interface NewRobot {
   readonly name: string;
   readonly storeId: string;
   readonly handoffId: string;
+  readonly driver: RobotDriver;
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
@@ -127,6 +126,7 @@ export async function enrolRobot(
           name: robot.name,
           store_id: robot.storeId,
           handoff_id: robot.handoffId,
+          driver: robot.driver,
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
@@ -147,6 +147,7 @@ export async function enrolRobot(
           name: robot.name,
           store_id: robot.storeId,
           handoff_id: robot.handoffId,
+          driver: robot.driver,
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
@@ -159,8 +160,8 @@ export async function enrolRobot(
         name: robot.name,
         storeId: robot.storeId,
         handoffId: robot.handoffId,
+        driver: robot.driver,
         mode: null,
-        driver: 'modbus',
         gate,
         doorOpen: null,
         unitAlarm: null,

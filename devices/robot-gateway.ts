@@ -7,7 +7,7 @@ import {
   safetyStop,
 } from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
-import type { RobotWire } from './robot-wire.ts';
+import type { RobotWire, WireCommand } from './robot-wire.ts';
 
 export interface GatewayLog {
   info(fields: Record<string, unknown>, message: string): void;
@@ -62,6 +62,8 @@ export class RobotGateway {
   #wake: (() => void) | null = null;
   #rung = false;
   #reportedAt = 0;
+  /** a command is under way */
+  #isServing = false;
   /** a number this process marked, or may have marked, SENT and did not trigger */
   #untriggered = 0;
   /** when this process first tried to send a command, by its number */
@@ -97,6 +99,17 @@ export class RobotGateway {
     return this.#wire.observe();
   }
 
+  /**
+   * Points the sensors at places and looks; moves nothing.
+   * @throws Error while a command is under way: its own sensors are looked at then
+   */
+  async inspect(places: readonly Omit<WireCommand, 'number'>[]): Promise<ControllerView> {
+    if (this.#isServing)
+      throw new Error('a command is under way: the robot cannot be asked about other places now');
+    for (const place of places) await this.#wire.disarm(place);
+    return this.#wire.observe();
+  }
+
   /** Serves until stopped, or until another gateway has taken the epoch. */
   async run(): Promise<'stopped' | 'epoch_lost'> {
     try {
@@ -110,8 +123,7 @@ export class RobotGateway {
         await this.#guarded(async () => {
           const motion = await this.#journal.live();
           if (!motion || motion.isHeldBack) await this.#lookIdle();
-          else if (motion.state === 'SENT') await this.#recover(motion);
-          else await this.#execute(motion);
+          else await this.#serve(motion);
         });
       }
       return 'stopped';
@@ -120,6 +132,16 @@ export class RobotGateway {
       throw error;
     } finally {
       this.#wire.close();
+    }
+  }
+
+  async #serve(motion: LiveMotion): Promise<void> {
+    this.#isServing = true;
+    try {
+      if (motion.state === 'SENT') await this.#recover(motion);
+      else await this.#execute(motion);
+    } finally {
+      this.#isServing = false;
     }
   }
 
@@ -179,9 +201,9 @@ export class RobotGateway {
     }
     const lookedAt = performance.now();
     if (view.latchedNumber >= number) await this.#journal.raiseNumber(this.#epoch, view.latchedNumber);
-    // A trigger of an earlier owner of the controller can strike what was armed just now; then it moves already.
-    const isMoving = view.latchedNumber === number && view.busy;
-    const refusal = isMoving ? null : interlockRefusal(operation, number, view);
+    // An earlier trigger that is still on its way can strike what was armed just now; then it moves already, or has moved.
+    const isTaken = view.latchedNumber === number;
+    const refusal = isTaken ? null : interlockRefusal(operation, number, view);
     if (refusal !== null) {
       await this.#settle(motion, 'FAILED', view, `the command was not sent: ${refusal}`);
       return;
@@ -205,13 +227,13 @@ export class RobotGateway {
       case 'sent':
         break;
     }
-    if (isMoving) {
+    if (isTaken) {
       this.#untriggered = 0;
       await this.#settle(
         motion,
         'UNKNOWN',
         view,
-        'the controller moves under this number although nothing was triggered',
+        'the controller has taken this number although nothing was triggered',
       );
       return;
     }

@@ -1,3 +1,6 @@
+/** What the gateway speaks with a robot's controller: a register map over Modbus TCP, or ASCII commands over TCP. */
+export type RobotDriver = 'modbus' | 'ascii';
+
 /** What a robot can be told to do. */
 export type RobotOperation = 'pick' | 'place' | 'scan';
 
@@ -116,6 +119,8 @@ export interface MotionReading {
   readonly target: boolean | null;
   /** for a scan: what was read */
   readonly barcode: string | null;
+  /** why the controller stood in a safety hold then; null when it did not, or was not asked */
+  readonly stop: string | null;
   /** a sentence for people */
   readonly detail: string;
 }
@@ -137,13 +142,16 @@ export function readingOf(
   view: ControllerView | null,
   detail: string,
 ): MotionReading {
-  if (!view) return { errorCode: null, carrier: null, source: null, target: null, barcode: null, detail };
+  if (!view) {
+    return { errorCode: null, carrier: null, source: null, target: null, barcode: null, stop: null, detail };
+  }
   return {
     errorCode: view.errorCode,
     carrier: view.carrier,
     source: operation === 'pick' ? view.source : null,
     target: operation === 'place' ? view.target : null,
     barcode: operation === 'scan' && view.done && view.barcode !== '' ? view.barcode : null,
+    stop: safetyStop(view),
     detail,
   };
 }

@@ -1,8 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import { RoleName } from './identity.ts';
 import {
+  ExposureClock,
   FaultAnswerName,
   JobResult,
+  NextStepName,
   OperatorQuestion,
   Place,
   PlacementExplanation,
@@ -27,7 +29,7 @@ export const JobStateName = z.enum([
   'CANCELLED',
 ]);
 export const JobKindName = z.enum(['placement', 'retrieval', 'move']);
-const ModeName = z.enum(['hand', 'robot']);
+export const ModeName = z.enum(['hand', 'robot']);
 export const ZoneName = z.enum(['LN2', '-80', '-20', '4', 'RT', '37']);
 
 /** An id, or a barcode: barcodes are never UUID-shaped. */
@@ -70,12 +72,12 @@ const AnyPriority = z.union([PriorityName, z.int().min(0).max(100)]).openapi({
     'older. Waiting counts: one point each half minute, so that nobody waits for ever. SYSTEM goes before all others.',
   example: 'NORMAL',
 });
-const Priority = AnyPriority.default('NORMAL');
+export const Priority = AnyPriority.default('NORMAL');
 const priorityFields = {
   priority: z.int(),
   priorityName: PriorityName.openapi({ description: 'The highest name that is not above the number.' }),
 };
-const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
+export const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
 export const ScanRequest = z
@@ -146,7 +148,7 @@ const retrievalFields = {
 export const RetrieveSampleRequest = z.strictObject(retrievalFields).openapi('RetrieveSampleRequest');
 
 /** One placement of a list: a registered sample, or a new one. */
-const PlacementItem = z
+export const PlacementItem = z
   .union([
     z.strictObject({ sample: Reference, ...placementFields }),
     z.strictObject({ register: z.strictObject(newSampleFields), ...placementFields }),
@@ -195,6 +197,7 @@ const jobFields = {
   cancelRequestedAt: Instant.optional(),
   waitingFor: WaitingFor.optional().openapi({ description: 'While it waits for a person or a robot.' }),
   question: OperatorQuestion.optional().openapi({ description: 'While it waits for an operator’s answer.' }),
+  exposure: ExposureClock.optional().openapi({ description: 'While its tube is outside its cold.' }),
   result: JobResult.optional(),
   links: z.object({ self: z.string(), temporal: z.string().optional() }),
 };
@@ -251,8 +254,20 @@ export const DecisionRequest = z
     answer: FaultAnswerName.openapi({
       description: 'Where the tube is. `retry_undo` answers a stuck compensation only.',
     }),
+    next: NextStepName.default('release').openapi({
+      description:
+        'With `at_source` and `in_carrier`, where the question offers it: `go_on` has the robot go on with the job, `release` ends it.',
+    }),
+    place: z.strictObject({ location: Reference, position: PositionLabel }).optional().openapi({
+      description: 'With `elsewhere`: the container and position the tube was found in, and stands in.',
+    }),
+    lockedOut: z.boolean().default(false).openapi({
+      description:
+        'The robot was locked out by its hardware before a hand went into the cell. Where the controller tells of its lock-out, it must have been seen.',
+    }),
     sampleBarcode: NewBarcode.optional().openapi({
-      description: 'The tube’s barcode, scanned where it was found; not for not_found and retry_undo.',
+      description:
+        'The tube’s barcode, scanned where it was found; not for damaged, not_found and retry_undo.',
     }),
     robotFit: z.boolean().openapi({
       description: 'May the robot go on working? `true` is taken only from a station enrolled at it.',
@@ -286,16 +301,18 @@ export const JobSignal = z
   })
   .openapi('JobSignal');
 
+const RobotDriver = z.enum(['modbus', 'ascii']).openapi({
+  description: 'What its controller speaks: a register map over Modbus TCP, or ASCII commands over TCP.',
+});
+
 const Robot = z
   .object({
     id: Id,
     name: z.string(),
     storeId: Id,
     handoffId: Id,
+    driver: RobotDriver,
     mode: z.enum(['auto', 'manual', 'estop']).optional().openapi({ description: 'As the controller says.' }),
-    driver: z
-      .enum(['modbus', 'ascii', 'worklist'])
-      .openapi({ description: 'How the gateway speaks with it.' }),
     gate: z
       .string()
       .optional()
@@ -347,8 +364,14 @@ export const EnrolRobotRequest = z
     }),
     handoff: Reference.openapi({ description: 'The location whose positions are its hand-off.' }),
     host: z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, { error: 'a host name or address' }),
-    port: z.int().min(1).max(65_535).default(502),
-    unitId: z.int().min(0).max(255).default(1),
+    driver: RobotDriver.default('modbus'),
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .optional()
+      .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii.' }),
+    unitId: z.int().min(0).max(255).default(1).openapi({ description: 'On Modbus.' }),
     gate: z.string().trim().min(1).max(100).optional().openapi({
       description: 'Name of a gate it shares with other robots: one of them has a turn at a time.',
       example: 'Gate north',

@@ -1,11 +1,23 @@
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, takeEpoch } from '../db/gateway.ts';
-import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
+import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
 import { reportContact } from '../db/robot-contact.ts';
+import { openAsciiStore } from '../devices/ascii-store.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
+import type { RobotWire, WireCommand } from '../devices/robot-wire.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
-import type { ControllerView } from '../domain/controller.ts';
+import type { RobotLooks } from './observe.ts';
+
+/** The address of a position, for a look; none when there is none to look at. */
+async function placeToLookAt(
+  db: Database,
+  tenantId: string,
+  operation: 'pick' | 'place',
+  positionId: string | null,
+): Promise<Omit<WireCommand, 'number'>[]> {
+  return positionId === null ? [] : [{ operation, ...(await robotAddress(db, tenantId, positionId)) }];
+}
 
 /** How often new, moved and retired robots are looked for. */
 const LOOK_EVERY_MS = 1_500;
@@ -18,7 +30,7 @@ export interface FleetParts {
   readonly wireTimeoutMs: number;
   readonly timing: Partial<GatewayTiming>;
   /** called when a robot begins to be served; the result is called when that ends */
-  onServed(robotId: string, observe: () => Promise<ControllerView>): () => void;
+  onServed(robotId: string, looks: RobotLooks): () => void;
 }
 
 interface Served {
@@ -85,20 +97,41 @@ export class RobotFleet {
     if (this.#stopping) return;
     for (const [robotId, { robot, gateway }] of this.#served) {
       const now = enrolled.get(robotId);
-      const isSame = now?.host === robot.host && now.port === robot.port && now.unitId === robot.unitId;
+      const isSame =
+        now?.driver === robot.driver &&
+        now.host === robot.host &&
+        now.port === robot.port &&
+        now.unitId === robot.unitId;
       if (!isSame) gateway.stop(); // it is served again, at its new address, once this loop has ended
     }
     for (const robot of enrolled.values()) {
-      if (!this.#served.has(robot.robotId) && !this.#lost.has(robot.robotId)) this.#serve(robot);
+      if (!this.#served.has(robot.robotId) && !this.#lost.has(robot.robotId)) this.#serveIfKnown(robot);
+    }
+  }
+
+  /** One robot that cannot be served is told, once, and does not keep the others from it. */
+  #serveIfKnown(robot: EnrolledRobot): void {
+    try {
+      this.#serve(robot);
+    } catch (error) {
+      this.#lost.add(robot.robotId);
+      this.#log.warn({ tenant: robot.tenantId, robot: robot.robotId, err: error }, 'cannot serve a robot');
     }
   }
 
   #serve(robot: EnrolledRobot): void {
     const { db, instance, timing, wireTimeoutMs } = this.#parts;
     const log = this.#parts.log({ tenant: robot.tenantId, robot: robot.robotId });
-    const wire = openStoreRobot({ ...robot, timeoutMs: wireTimeoutMs });
+    const wire = openWire(robot, wireTimeoutMs, log);
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
-    const onEnded = this.#parts.onServed(robot.robotId, () => gateway.observe());
+    const onEnded = this.#parts.onServed(robot.robotId, {
+      observe: () => gateway.observe(),
+      inspect: async (tenantId, { sourceId, targetId }) =>
+        gateway.inspect([
+          ...(await placeToLookAt(db, tenantId, 'pick', sourceId)),
+          ...(await placeToLookAt(db, tenantId, 'place', targetId)),
+        ]),
+    });
     const ended = gateway
       .run()
       .then((end) => {
@@ -114,6 +147,21 @@ export class RobotFleet {
         onEnded();
       });
     this.#served.set(robot.robotId, { robot, gateway, ended });
+  }
+}
+
+/** The wire to a robot, by what its controller speaks. */
+function openWire(robot: EnrolledRobot, timeoutMs: number, log: GatewayLog): RobotWire {
+  const { driver, host, port, unitId } = robot;
+  switch (driver) {
+    case 'modbus':
+      return openStoreRobot({ host, port, unitId, timeoutMs });
+    case 'ascii':
+      return openAsciiStore({ host, port, timeoutMs, log });
+    default:
+      throw new Error(
+        `robot ${robot.name} is enrolled with the driver ${driver}, which this gateway does not know; it knows modbus and ascii`,
+      );
   }
 }
 

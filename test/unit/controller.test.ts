@@ -110,6 +110,7 @@ describe('what is written of a motion', () => {
       source: true,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'x',
     });
     expect(readingOf('place', IDLE, 'x')).toMatchObject({ source: null, target: false, barcode: null });
@@ -121,6 +122,7 @@ describe('what is written of a motion', () => {
       source: null,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'x',
     });
   });

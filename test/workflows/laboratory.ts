@@ -3,12 +3,14 @@ import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
+import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
 import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 
 export interface FakePosition {
   readonly place: PlaceRef;
   readonly kind: 'position' | 'handoff';
+  readonly isQuarantine: boolean;
   readonly containerBarcode: string;
   sampleId: string | null;
   reservedBy: string | null;
@@ -45,6 +47,8 @@ export interface FakeJob {
   /** the workflow that asked the operator last */
   parkedBy: string | null;
   isCancelRequested: boolean;
+  /** the operator did not find the tube */
+  isLost: boolean;
   priority: number;
   detail: string | null;
   source: PlaceRef | null;
@@ -52,11 +56,39 @@ export interface FakeJob {
   handoff: PlaceRef | null;
 }
 
+/** One tube of a picklist. */
+export interface FakePicklistItem {
+  readonly order: Pick<FakeJob, 'kind' | 'mode' | 'sampleId' | 'robotId' | 'target' | 'handoffPositionId'>;
+  /** its job, the last one where a full hand-off refused one before */
+  job: FakeJob | null;
+  state: PicklistItemState;
+  waitsForHandoff: boolean;
+  isTold: boolean;
+}
+
+export interface FakePicklist {
+  readonly id: string;
+  readonly window: number;
+  readonly items: readonly FakePicklistItem[];
+  state: PicklistState;
+}
+
 /** What a robot does wrong with the next motion of a kind. */
 export type RobotFault =
   | {
       readonly on: 'pick' | 'place';
-      readonly how: 'nothing_moved' | 'moved_but_failed' | 'dropped' | 'no_answer';
+      /**
+       * `no_answer`: moved, but nobody can be asked from then on; `lost_sight`: moved, and `lost_unmoved`: not, without the
+       * gateway knowing, which sees the sensors again later; `stopped`: not moved, the emergency stop is pressed
+       */
+      readonly how:
+        | 'nothing_moved'
+        | 'moved_but_failed'
+        | 'dropped'
+        | 'no_answer'
+        | 'lost_sight'
+        | 'lost_unmoved'
+        | 'stopped';
     }
   | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' };
 
@@ -73,6 +105,12 @@ export interface FakeRobot {
   store: string | null;
   queue: readonly TurnRequest[];
   faults: RobotFault[];
+  /** why it stands in a safety hold */
+  stop: 'the controller is in mode estop, not auto' | null;
+  /** nobody can look at it */
+  isBlind: boolean;
+  /** a sensor that says full whatever is there */
+  stuck: 'source' | null;
 }
 
 export interface FakeMotion {
@@ -91,10 +129,15 @@ export class Laboratory {
   readonly samples = new Map<string, FakeSample>();
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
+  readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly alarms = new Set<string>();
+  /** job and step of every escalation */
+  readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
+  /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
+  pickupMs: number | null = null;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -113,7 +156,7 @@ export class Laboratory {
     return `00000000-0000-7000-8000-${this.#ids.toString(16).padStart(12, '0')}`;
   }
 
-  addPosition(kind: 'position' | 'handoff' = 'position'): FakePosition {
+  addPosition(kind: 'position' | 'handoff' = 'position', isQuarantine = false): FakePosition {
     const n = [...this.positions.values()].filter((each) => each.kind === kind).length + 1;
     const place = {
       positionId: this.newId(),
@@ -123,6 +166,7 @@ export class Laboratory {
     const added: FakePosition = {
       place,
       kind,
+      isQuarantine,
       containerBarcode: `BOX-${kind}`,
       sampleId: null,
       reservedBy: null,
@@ -143,6 +187,9 @@ export class Laboratory {
       store: null,
       queue: [],
       faults: [],
+      stop: null,
+      isBlind: false,
+      stuck: null,
     };
     this.robots.set(added.id, added);
     return added;
@@ -183,6 +230,7 @@ export class Laboratory {
       faultId: null,
       parkedBy: null,
       isCancelRequested: false,
+      isLost: false,
       priority: 20,
       detail: null,
       source: null,
@@ -190,6 +238,23 @@ export class Laboratory {
       handoff: null,
     };
     this.jobs.set(added.id, added);
+    return added;
+  }
+
+  addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {
+    const added: FakePicklist = {
+      id: this.newId(),
+      window,
+      state: 'RUNNING',
+      items: orders.map((order) => ({
+        order,
+        job: null,
+        state: 'PLANNED',
+        waitsForHandoff: false,
+        isTold: false,
+      })),
+    };
+    this.picklists.set(added.id, added);
     return added;
   }
 
@@ -213,6 +278,9 @@ export class Laboratory {
   }
   job(id: string): FakeJob {
     return found(this.jobs.get(id), `job ${id}`);
+  }
+  picklist(id: string): FakePicklist {
+    return found(this.picklists.get(id), `picklist ${id}`);
   }
   robot(id: string): FakeRobot {
     return found(this.robots.get(id), `robot ${id}`);
@@ -242,6 +310,8 @@ export class Laboratory {
   problems(): string[] {
     const problems: string[] = [];
     for (const job of this.jobs.values()) problems.push(...this.#problemsOfJob(job));
+    for (const { id, state } of this.picklists.values())
+      if (isPicklistLive(state)) problems.push(`picklist ${id} is not over: ${state}`);
     for (const sample of this.samples.values()) {
       const held = [...this.positions.values()].filter(({ sampleId }) => sampleId === sample.id);
       const { custody, physical } = sample;

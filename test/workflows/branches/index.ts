@@ -1,8 +1,10 @@
 import type { Branches } from './branch.ts';
+import { doubts } from './doubt.ts';
 import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
+import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
@@ -13,11 +15,13 @@ import { robotQueues } from './robot-queue.ts';
 export const BRANCHES: Branches = {
   ...placementByHand,
   ...placementByRobot,
+  ...doubts,
   ...retrievals,
   ...moves,
   ...reconciliations,
   ...robots,
   ...robotQueues,
+  ...picklists,
   ...expedites,
   ...failures,
   ...lostTasks,
