@@ -7,9 +7,9 @@ import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import { lockSamples, moveSampleCustody, positionIn, recordSample } from './custody.ts';
 import { lockPlaces } from './places.ts';
+import { openRobotFault } from './robot-faults.ts';
 import type { DB } from './schema.ts';
 import { inTenant } from './tenancy.ts';
-import { holdRobot } from './turns.ts';
 
 /**
  * How far epoch, fence and command number rise: above whatever was granted or sent between the backup and the restore.
@@ -84,9 +84,7 @@ async function holdRobots(change: Change, tenantId: string, takenAt: Date): Prom
     const detail =
       `The laboratory was restored to what it knew at ${takenAt.toISOString()}. What ${name} has done since is not ` +
       'recorded: look into its carrier, its hand-off and its store before it is cleared.';
-    await sql`INSERT INTO robot_fault (tenant_id, id, robot_id, kind, detail)
-      VALUES (${tenantId}, ${faultId}, ${id}, 'restored', ${detail})`.execute(tx);
-    await holdRobot(tx, tenantId, id, faultId);
+    await openRobotFault(tx, { tenantId, robotId: id, id: faultId, kind: 'restored', detail, jobId: null });
     // What was heard of it is as old as the backup.
     await sql`UPDATE robot_state SET connected = false WHERE tenant_id = ${tenantId} AND robot_id = ${id}`.execute(
       tx,

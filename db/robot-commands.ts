@@ -79,7 +79,6 @@ export function commandRobot(
         ? await released(change, robotId, row, before, order)
         : dispatched(row, before, order);
     if (after === before) return before;
-    if (order.command === 'clear') await endRestoredHold(change, robotId, row.name, order);
     await sql`UPDATE robot_state SET dispatch = ${after.dispatch}, held_fault_ids = ${after.heldFaults}
       WHERE tenant_id = ${tenantId} AND robot_id = ${robotId}`.execute(tx);
     // A motion that was held back begins at once: its gateway hears of it at commit.
@@ -167,9 +166,10 @@ async function released(
   robotId: string,
   row: RobotRow,
   before: Standing,
-  { actor, faultId }: Extract<RobotOrder, { readonly command: 'clear' }>,
+  order: Extract<RobotOrder, { readonly command: 'clear' }>,
 ): Promise<Standing> {
   const { tx } = change;
+  const { faultId, actor } = order;
   const { tenantId, userId } = actor;
   if (!before.heldFaults.includes(faultId)) {
     const [held] = before.heldFaults;
@@ -194,8 +194,9 @@ async function released(
   const { rows: faults } = await sql<{ kind: RobotFaultKind }>`
     SELECT kind FROM robot_fault WHERE tenant_id = ${tenantId} AND id = ${faultId}`.execute(tx);
   const kind = faults[0]?.kind ?? 'job';
-  if (kind !== 'job') refuseUnheard(row);
+  if (kind === 'safety') refuseUnheard(row);
   refuseWhileStopped(row, 'released');
+  if (kind === 'restored') await endRestoredHold(change, robotId, row.name, order);
   await closeRobotFault(tx, tenantId, faultId, userId);
   if (kind === 'safety') await clearAlarmsOfRobot(change, tenantId, robotId, [SAFETY_STOP_ALARM]);
   return { ...before, heldFaults: before.heldFaults.filter((held) => held !== faultId) };

@@ -61,7 +61,7 @@ export async function listRobots(db: Database, tenantId: string, id?: string): P
       SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", r.driver, s.mode,
              coalesce(s.dispatch, 'running') AS dispatch, coalesce(s.connected, false) AS connected, s.busy,
              s.carrier_occupied AS "carrierOccupied", s.error_code AS "errorCode",
-             r.driver, r.gate, s.door_open AS "doorOpen", s.unit_alarm AS "unitAlarm", s.locked_out AS "lockedOut",
+             r.gate, s.door_open AS "doorOpen", s.unit_alarm AS "unitAlarm", s.locked_out AS "lockedOut",
              s.lockout_seen_at AS "lockoutSeenAt", s.reset_seen_at AS "resetSeenAt",
              (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'kind', f.kind, 'detail', f.detail,
                 'jobId', f.job_id, 'raisedAt', f.raised_at) ORDER BY f.raised_at, f.id), '[]')

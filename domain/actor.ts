@@ -19,7 +19,7 @@ export interface Actor {
 }
 
 /**
- * Nobody: what a robot's controller reports, the system enters by itself. Its entries bear the nil UUID and a role that no
+ * Nobody: what a robot's controller reports, or a restored laboratory does not know any more, the system enters by itself. Its entries bear the nil UUID and a role that no
  * user can have, and name the device that saw it.
  */
 export interface SystemActor extends Omit<Actor, 'role'> {
