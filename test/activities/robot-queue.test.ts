@@ -27,7 +27,6 @@ async function addRobot(
     handoffId: change.handoffId ?? lab.handoff,
     host: '127.0.0.1',
     port: 1503,
-    driver: 'modbus',
     unitId: 1,
     ...(change.gate && { gate: change.gate }),
   });
