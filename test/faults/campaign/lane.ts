@@ -75,7 +75,7 @@ export class Lane {
     const { handoff } = this.#site;
     const order = {
       mode: 'robot',
-      target: { within: this.#anyContainer() },
+      target: { within: this.#dice.pick(this.#site.containers.slice(1, 3)).barcode },
       handoff: { location: handoff.barcode, position: seat },
       confirmation: { sampleBarcode: barcode, containerBarcode: handoff.barcode, position: seat },
     };
@@ -87,7 +87,8 @@ export class Lane {
   }
 
   async #move(barcode: string): Promise<Ending> {
-    const order = { mode: 'robot', target: { within: this.#anyContainer() } };
+    // Anywhere else in the store: a move within its own container is none.
+    const order = { mode: 'robot', target: { within: `${this.#site.name}-STORE` } };
     return this.#settle(barcode, null, await this.#order(`/storage/samples/${barcode}/move`, order));
   }
 
@@ -168,10 +169,5 @@ export class Lane {
   async #tubeIn(seat: string): Promise<string | null> {
     const { positions } = await this.#site.cell.look();
     return positions[placeOf(addressOf(this.#site.handoff, seat))]?.barcode ?? null;
-  }
-
-  /** A container of the store, but not the hand-off or the quarantine. */
-  #anyContainer(): string {
-    return this.#dice.pick(this.#site.containers.slice(1, 3)).barcode;
   }
 }

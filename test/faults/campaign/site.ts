@@ -8,13 +8,14 @@ import { addressOf, type Container, containerWithId } from '../../../stack/demo/
 
 /** One robot with its store, and the station beside it. */
 export interface Site {
+  /** PREFIX of its barcodes */
   readonly name: string;
   readonly robotId: string;
   readonly cell: Cell;
   /** signed in at the station of this robot */
   readonly client: Client;
   readonly handoff: Container;
-  /** everything the robot reaches, the hand-off too */
+  /** everything the robot reaches: the hand-off, two to store in, the quarantine */
   readonly containers: readonly Container[];
   /** barcodes that stand in the store and that no job has, as far as people know */
   readonly stored: Set<string>;
