@@ -2,8 +2,10 @@ import type { Actor } from '../domain/actor.ts';
 import type { Refusal } from '../domain/errors.ts';
 import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
+import type { NextOfPicklist } from '../domain/picklist.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
 import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type { Waits } from '../domain/waits.ts';
 import type {
   Answer,
   Confirmation,
@@ -65,6 +67,8 @@ export interface AdoptedJob {
   readonly liveCommandId: string | null;
   /** where the tube may be: null when custody is surely known and no motion was accepted since it was confirmed */
   readonly candidates: readonly SeenAt[] | null;
+  /** the laboratory's own waiting times, where they differ from the presets */
+  readonly waits?: Partial<Waits>;
 }
 
 export type SettleResult =
@@ -80,7 +84,11 @@ export interface StorageActivities {
    * an end only while a person is awaited (`next.state` AWAITING_PERSON); `leaseExpiresAt` is null otherwise.
    */
   reservePlacement(ref: StepRef, next: Mark): Promise<Reservation>;
-  /** Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position. `place` is the source. */
+  /**
+   * Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position, and `pickupMs` says how
+   * long the tube may wait there. `place` is the source. A retrieval by robot, or a move, that is expected to have the
+   * tube outside its cold for longer than its class may be is refused (EXPOSURE_BUDGET).
+   */
   reserveRetrieval(ref: StepRef, next: Mark): Promise<Reservation>;
   /** Move's first step: takes the sample and the target; `place` is the target, `handoff` null. */
   reserveMove(ref: StepRef, next: Mark): Promise<Reservation>;
@@ -115,7 +123,10 @@ export interface StorageActivities {
   releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
   /** Where the job's sample is now: undo reads custody as it is. */
   custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
-  /** Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. */
+  /**
+   * Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. What would be
+   * COMPLETED is COMPLETED_WITH_DEVIATION where the tube was outside its cold for too long.
+   */
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
@@ -319,6 +330,28 @@ export interface RobotActivities {
   ): Promise<{ readonly answer: Answer; readonly standing: Standing | null }>;
   /** Step of the entity: shows its queue in robot_state. */
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
+}
+
+/**
+ * Steps of a picklist. All that is known of one stands in its rows, under whose lock each step decides, so that a step may
+ * be repeated, by this run of the workflow or by the next.
+ */
+export interface PicklistActivities {
+  /** Records which tubes have ended, closes the list when all have, else takes the next tube: local activity. */
+  advancePicklist(tenantId: string, picklistId: string): Promise<NextOfPicklist>;
+  /** Records that somebody wants the list cancelled; `by` null: whoever ordered it. Local activity. */
+  cancelPicklist(
+    tenantId: string,
+    picklistId: string,
+    by: Actor | null,
+    reason: string | null,
+  ): Promise<Answer>;
+  /** Starts a tube's job as the API does, and waits for its first decision: its robot is asked before the next one's. */
+  startTube(tenantId: string, picklistId: string, jobId: string): Promise<void>;
+  /** Tells every job under way that has not been told that the list is cancelled. */
+  stopTubes(tenantId: string, picklistId: string): Promise<void>;
+  /** Waits, heartbeating, until `advancePicklist` has something to do; returns without it after some minutes. */
+  awaitTubes(tenantId: string, picklistId: string): Promise<void>;
 }
 
 /** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */

@@ -1,4 +1,5 @@
 import type { Database } from '../db/connection.ts';
+import type { Waits } from '../domain/waits.ts';
 import type { StorageActivities } from './contract.ts';
 import { createCustodyActivities } from './custody.ts';
 import { createDoubtActivities } from './doubt.ts';
@@ -11,6 +12,8 @@ export interface StorageDependencies {
   readonly db: Database;
   /** how long a person may take before the position goes to somebody else, in ms; 15 minutes when left out */
   readonly leaseMs?: number;
+  /** the laboratory's own waiting times, told to each process by its first step */
+  readonly waits?: Partial<Waits>;
 }
 
 /** What the processes of the store do to the database: local activities of the control queue. */

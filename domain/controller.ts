@@ -1,3 +1,6 @@
+/** What the gateway speaks with a robot's controller: a register map over Modbus TCP, or ASCII commands over TCP. */
+export type RobotDriver = 'modbus' | 'ascii';
+
 /** What a robot can be told to do. */
 export type RobotOperation = 'pick' | 'place' | 'scan';
 

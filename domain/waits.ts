@@ -1,10 +1,12 @@
+import type { WaitsInSeconds } from '../schemas/environment.ts';
+
 /** How long the processes wait for people, robots and answers, in ms; the laboratory's own values come by configuration. */
 export interface Waits {
   /** for a robot's turn, before the job gives up its place in the queue */
   readonly queueMs: number;
   /** for a robot that is not ready, before an alarm says so */
   readonly notReadyMs: number;
-  /** a tube in the hand-off, before the robot takes it back */
+  /** a tube in the hand-off, before the robot takes it back, where its temperature class says nothing else */
   readonly pickupMs: number;
   /** between two looks at a robot whose last motion nobody can explain */
   readonly observeEveryMs: number;
@@ -38,3 +40,12 @@ export const WAITS: Waits = {
 /** How often a robot tries to pick one tube up, and to put it down, before the tube goes back. */
 export const PICK_TRIES = 3;
 export const PLACE_TRIES = 2;
+
+/** What a laboratory sets in seconds, in the milliseconds of the processes; what it does not set is left out. */
+export function waitsOf(given: WaitsInSeconds | null): Partial<Waits> {
+  const entries = Object.entries(given ?? {}).map(([name, value]) => [
+    `${name}Ms`,
+    Array.isArray(value) ? value.map((each) => each * 1_000) : value * 1_000,
+  ]);
+  return Object.fromEntries(entries);
+}

@@ -8,11 +8,14 @@ import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createHandlingActivities } from '../activities/handling.ts';
+import { createJobWorkflows } from '../activities/job-workflows.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
+import { createPicklistActivities } from '../activities/picklist.ts';
 import { createRobotActivities } from '../activities/robot.ts';
 import { createStorageActivities } from '../activities/storage.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
+import { waitsOf } from '../domain/waits.ts';
 import { loadEnvironment, temporalConnection } from '../schemas/environment.ts';
 import { CONTROL_QUEUE } from '../workflows/ids.ts';
 import { installTemporalRuntime, onEnd, openTemporalClient } from './connection.ts';
@@ -27,7 +30,7 @@ try {
   const client = openTemporalClient(environment);
   const watch = new MotionWatch(environment.databaseUrl);
   const connection = await NativeConnection.connect(temporalConnection(environment));
-  const storage = createStorageActivities({ db });
+  const storage = createStorageActivities({ db, waits: waitsOf(environment.automationWaits) });
   const motion = createMotionActivities({ db, watch });
   const worker = await Worker.create({
     connection,
@@ -41,6 +44,7 @@ try {
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db, workflows: client.workflow }),
+      ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.
     shutdownGraceTime: '5 seconds',

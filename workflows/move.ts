@@ -32,6 +32,7 @@ export async function moveSamples(input: MoveInput): Promise<JobOutcome> {
       input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     process.answerEarly(reservation);
     return input.mode === 'hand' ? moveByHand(reservation) : moveByRobot(reservation);
   });

@@ -32,6 +32,7 @@ export async function placeSample(input: PlacementInput): Promise<JobOutcome> {
       input.confirmation === null ? AWAITING_SCAN : running('RESERVED'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     return input.mode === 'hand' ? placeByHand(reservation) : placeByRobot(reservation);
   });
 

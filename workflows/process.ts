@@ -82,8 +82,8 @@ export class Process {
   readonly actor: Actor;
   readonly jobId: string;
   readonly #run: string | null;
-  /** how long the process waits for people, robots and answers */
-  readonly waits: Waits;
+  readonly #limits: JobLimits;
+  #waits: Waits;
   readonly #inboxes: Pick<Inbox<unknown>, 'close'>[] = [];
   readonly #decisions: Inbox<Decision>;
   #fault: OpenFault | null = null;
@@ -110,7 +110,8 @@ export class Process {
     this.#run = run;
     this.jobId = input.jobId;
     this.actor = input.actor;
-    this.waits = { ...WAITS, ...input.limits };
+    this.#limits = input.limits ?? {};
+    this.#waits = { ...WAITS, ...this.#limits };
     setHandler(jobViewQuery, () => ({
       state: this.#state,
       phase: this.#phase,
@@ -146,6 +147,16 @@ export class Process {
       workflowId,
       step: this.#run === null ? step : `${step}/${this.#run}`,
     };
+  }
+
+  /** How long the process waits for people, robots and answers. */
+  get waits(): Waits {
+    return this.#waits;
+  }
+
+  /** The laboratory's own waiting times, which the first step tells. */
+  adoptWaits(waits: Partial<Waits> = {}): void {
+    this.#waits = { ...WAITS, ...waits, ...this.#limits };
   }
 
   /** Steps of an undo: after some minutes of failing a person is asked. */

@@ -45,6 +45,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
       input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     process.answerEarly(reservation);
     return input.mode === 'hand' ? takeByHand(reservation) : fetchByRobot(reservation);
   });
@@ -62,7 +63,12 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     );
   }
 
-  async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
+  async function fetchByRobot({
+    place,
+    handoff,
+    robotId,
+    pickupMs,
+  }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
     await turn.take(robotId);
@@ -80,7 +86,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     // Only now: who reads that a person is awaited may come at once, and is listened to.
     await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
 
-    const pickup = new Deadline(process.waits.pickupMs, `Wait until the tube is taken from ${handoff.label}`);
+    const pickup = new Deadline(
+      Math.min(pickupMs ?? Number.POSITIVE_INFINITY, process.waits.pickupMs),
+      `Wait until the tube is taken from ${handoff.label}`,
+    );
     process.show('AWAITING_PERSON', 'AT_HANDOFF');
     const collected = await handedOver(handoff, () => pickup.hasPassed || process.isCancelRequested);
     pickup.stop();

@@ -3,8 +3,10 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createHandlingActivities } from '../../activities/handling.ts';
+import { createJobWorkflows } from '../../activities/job-workflows.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
+import { createPicklistActivities } from '../../activities/picklist.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
 import { createApp } from '../../api/app.ts';
@@ -193,6 +195,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
+      ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
     },
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownGraceTime: '1s',

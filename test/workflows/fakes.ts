@@ -8,6 +8,7 @@ import type {
   MotionActivities,
   MotionOrder,
   MotionOutcome,
+  PicklistActivities,
   RobotActivities,
   SeenAt,
   SettleResult,
@@ -38,13 +39,15 @@ import {
   requestTurnSignal,
   turnGrantedSignal,
 } from '../../workflows/messages/robot.ts';
+import { createFakePicklists, HANDOFF_FULL } from './fake-picklists.ts';
 import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
   HandlingActivities &
   Pick<GatewayActivities, 'inspect'> &
-  RobotActivities;
+  RobotActivities &
+  PicklistActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -179,7 +182,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     const target = targetOf(job);
     if ('outcome' in target) return target;
     const handoff = withHandoff ? handoffOf(job) : null;
-    if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+    if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', HANDOFF_FULL);
     const stands = sample.custody.kind === 'position' ? lab.position(sample.custody.positionId) : null;
     const leaseExpiresAt = reserve(job, next, [target, handoff, stands]);
     job.source = stands?.place ?? null;
@@ -232,7 +235,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           return refused(job, 'SAMPLE_NOT_STORED', 'The sample is in no position.');
         const source = lab.position(sample.custody.positionId);
         const handoff = job.mode === 'robot' ? handoffOf(job) : null;
-        if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+        if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', HANDOFF_FULL);
         const leaseExpiresAt = reserve(job, next, [source, handoff]);
         Object.assign(job, { source: source.place, place: source.place, handoff: handoff?.place ?? null });
         const { place } = source;
@@ -243,6 +246,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           handoff: job.handoff,
           robotId: job.robotId,
           leaseExpiresAt,
+          ...(job.mode === 'robot' && lab.pickupMs !== null && { pickupMs: lab.pickupMs }),
         } as const;
       }),
     confirmPlaced: async (ref, place, scan) =>
@@ -599,7 +603,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   };
 
   const hooked = hookedBy(options.hooks ?? {});
-  const steps = hooked({ ...storage, ...motion, ...robots, inspect });
+  const picklists = createFakePicklists(lab, client, taskQueue);
+  const steps = hooked({ ...storage, ...motion, ...robots, ...picklists, inspect });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }

@@ -3,6 +3,7 @@ import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
+import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
 import type { TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 
@@ -53,6 +54,23 @@ export interface FakeJob {
   source: PlaceRef | null;
   place: PlaceRef | null;
   handoff: PlaceRef | null;
+}
+
+/** One tube of a picklist. */
+export interface FakePicklistItem {
+  readonly order: Pick<FakeJob, 'kind' | 'mode' | 'sampleId' | 'robotId' | 'target' | 'handoffPositionId'>;
+  /** its job, the last one where a full hand-off refused one before */
+  job: FakeJob | null;
+  state: PicklistItemState;
+  waitsForHandoff: boolean;
+  isTold: boolean;
+}
+
+export interface FakePicklist {
+  readonly id: string;
+  readonly window: number;
+  readonly items: readonly FakePicklistItem[];
+  state: PicklistState;
 }
 
 /** What a robot does wrong with the next motion of a kind. */
@@ -107,12 +125,15 @@ export class Laboratory {
   readonly samples = new Map<string, FakeSample>();
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
+  readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
+  /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
+  pickupMs: number | null = null;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -214,6 +235,23 @@ export class Laboratory {
     return added;
   }
 
+  addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {
+    const added: FakePicklist = {
+      id: this.newId(),
+      window,
+      state: 'RUNNING',
+      items: orders.map((order) => ({
+        order,
+        job: null,
+        state: 'PLANNED',
+        waitsForHandoff: false,
+        isTold: false,
+      })),
+    };
+    this.picklists.set(added.id, added);
+    return added;
+  }
+
   /** A scan that the job will take. */
   goodScan(job: FakeJob): Confirmation {
     const at = job.mode === 'robot' && job.kind === 'placement' ? job.handoff : job.place;
@@ -234,6 +272,9 @@ export class Laboratory {
   }
   job(id: string): FakeJob {
     return found(this.jobs.get(id), `job ${id}`);
+  }
+  picklist(id: string): FakePicklist {
+    return found(this.picklists.get(id), `picklist ${id}`);
   }
   robot(id: string): FakeRobot {
     return found(this.robots.get(id), `robot ${id}`);
@@ -263,6 +304,8 @@ export class Laboratory {
   problems(): string[] {
     const problems: string[] = [];
     for (const job of this.jobs.values()) problems.push(...this.#problemsOfJob(job));
+    for (const { id, state } of this.picklists.values())
+      if (isPicklistLive(state)) problems.push(`picklist ${id} is not over: ${state}`);
     for (const sample of this.samples.values()) {
       const held = [...this.positions.values()].filter(({ sampleId }) => sampleId === sample.id);
       const { custody, physical } = sample;

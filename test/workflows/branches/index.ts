@@ -4,6 +4,7 @@ import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
+import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
@@ -18,6 +19,7 @@ export const BRANCHES: Branches = {
   ...moves,
   ...reconciliations,
   ...robots,
+  ...picklists,
   ...expedites,
   ...failures,
   ...lostTasks,
