@@ -21,6 +21,8 @@ import { enrolSecondRobot, furnish, type Site } from './site.ts';
 
 /** Factor on every duration of the simulated robots. */
 const SPEED = '0.02';
+/** In s: robots that are fifty times as fast are looked at more often. */
+const WAITS = JSON.stringify({ observeEvery: 0.5, holdLook: 2 });
 /** A part that was killed is back within this time, also when the supervisor waits a minute out. */
 const BACK_MS = 300_000;
 
@@ -86,6 +88,7 @@ export class CampaignLaboratory {
       TRACSEQ_STATE: this.#state,
       STORAGE_PORT: String(ports.api),
       SIMULATED_ROBOT_SPEED: SPEED,
+      AUTOMATION_WAITS: WAITS,
     };
   }
 
