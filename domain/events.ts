@@ -28,6 +28,11 @@ export const EVENT_TYPES = [
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
+  'automation.schedule.created',
+  'automation.schedule.changed', // by a person, or because the job it waits for is over
+  'automation.schedule.cancelled',
+  'automation.schedule.ran', // its job is written, or could not be
+  'automation.schedule.missed', // nothing was started: too late, or the job before ended otherwise than asked
   'alarm.raised',
   'alarm.escalated',
   'alarm.cleared',
@@ -49,6 +54,7 @@ export const AGGREGATES = [
   'sample',
   'alarm',
   'deviation',
+  'schedule',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

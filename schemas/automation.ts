@@ -61,10 +61,10 @@ export const TargetChoice = z
   .openapi('TargetChoice');
 export type TargetChoice = z.infer<typeof TargetChoice>;
 
-const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
+export const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
-const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
-const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
+export const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
+export const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
 export const ScanRequest = z
@@ -89,7 +89,7 @@ export const ScanRequest = z
   .openapi('ScanRequest');
 export type ScanRequest = z.infer<typeof ScanRequest>;
 
-const newSampleFields = {
+export const newSampleFields = {
   barcode: NewBarcode,
   type: z.string().trim().min(1).max(100).openapi({ example: 'plasma' }),
   project: z.string().trim().min(1).max(100).optional().openapi({ example: 'HEART-2' }),
@@ -175,6 +175,7 @@ const jobFields = {
   phase: z.string().openapi({ description: 'The step the process is at.', example: 'AWAITING_CONFIRMATION' }),
   sampleId: Id,
   robotId: Id.optional(),
+  scheduleId: Id.optional().openapi({ description: 'The schedule it is a run of.' }),
   priority: z.int(),
   requestedBy: z.object({ userId: Id, role: RoleName, stationId: Id.optional() }),
   createdAt: Instant,

@@ -11,6 +11,7 @@ import { createHandlingActivities } from '../activities/handling.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
 import { createRobotActivities } from '../activities/robot.ts';
+import { createScheduleActivities } from '../activities/schedule.ts';
 import { createStorageActivities } from '../activities/storage.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { waitsOf } from '../domain/waits.ts';
@@ -42,6 +43,7 @@ try {
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db, workflows: client.workflow }),
+      ...createScheduleActivities({ db, workflows: client.workflow }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.
     shutdownGraceTime: '5 seconds',

@@ -7,6 +7,8 @@ export const workflowIds = {
   move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
+  /** of the Temporal Schedule that looks for what is due; its runs carry their time behind it */
+  due: (tenantId: string) => `t-${tenantId}:due:jobs`,
 } as const;
 
 /** Task queues, apart from the workflows that use them. */

@@ -74,11 +74,12 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID },
     change: `description = 'Changed'`,
   },
+  schedule: { aggregate: 'schedule', idColumn: 'id', copy: { id: NEW_ID }, change: `priority = 90` },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION] = Array.from(
-  { length: 9 },
-  (_, i) => `01900000-0000-7000-8000-00000000000${i + 1}`,
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, SCHEDULE] = Array.from(
+  { length: 10 },
+  (_, i) => `01900000-0000-7000-8000-00000000000${(i + 1).toString(16)}`,
 );
 
 let laboratory: TestLaboratory;
@@ -120,6 +121,7 @@ beforeAll(async () => {
       ['station', STATION ?? '', 1],
       ['session', SESSION ?? '', 1],
       ['deviation', DEVIATION ?? '', 1],
+      ['schedule', SCHEDULE ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -134,6 +136,9 @@ beforeAll(async () => {
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
     `INSERT INTO deviation (tenant_id, id, kind, description, opened_at) VALUES ('${t}', '${DEVIATION}', 'dropped', 'd', now())`,
+    `INSERT INTO schedule (tenant_id, id, kind, mode, priority, sample_id, job_order, trigger, grace_minutes, reason, created_by,
+                           created_at, next_due)
+     VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

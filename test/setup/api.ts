@@ -6,6 +6,7 @@ import { createHandlingActivities } from '../../activities/handling.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
+import { createScheduleActivities } from '../../activities/schedule.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
 import { createApp } from '../../api/app.ts';
 import { type Authenticator, createAuthenticator } from '../../api/authenticator.ts';
@@ -193,6 +194,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
+      ...createScheduleActivities({ db: lab.app, workflows: temporal.workflow }),
     },
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownGraceTime: '1s',

@@ -23,6 +23,8 @@ const TABLE: Readonly<Record<Action, string>> = {
   'job.decide': 'A P T - - -',
   'job.cancel': 'A P T R - -',
   'job.signal': 'A P T R - -',
+  'schedule.read': 'A P T R D -',
+  'schedule.edit': 'A P T R - -',
   'robot.read': 'A P T R D -',
   'robot.enrol': 'A - - - - -',
   'robot.command': 'A - T - - -',

@@ -9,6 +9,7 @@ import type {
   MotionOrder,
   MotionOutcome,
   RobotActivities,
+  ScheduleActivities,
   SeenAt,
   SettleResult,
   StepRef,
@@ -38,13 +39,15 @@ import {
   requestTurnSignal,
   turnGrantedSignal,
 } from '../../workflows/messages/robot.ts';
+import { createFakeScheduleActivities } from './fake-schedules.ts';
 import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
   HandlingActivities &
   Pick<GatewayActivities, 'inspect'> &
-  RobotActivities;
+  RobotActivities &
+  ScheduleActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -599,7 +602,13 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   };
 
   const hooked = hookedBy(options.hooks ?? {});
-  const steps = hooked({ ...storage, ...motion, ...robots, inspect });
+  const steps = hooked({
+    ...storage,
+    ...motion,
+    ...robots,
+    ...createFakeScheduleActivities(lab),
+    inspect,
+  });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }
@@ -625,8 +634,13 @@ function hookedEntries(activities: object, hooks: Hooks, counts: Map<string, num
   ]);
 }
 
-/** The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that. */
+/**
+ * The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that; a
+ * scan gives the schedule there, or only the tenant.
+ */
 function whoseCall(name: string, [first, second]: readonly unknown[]): string {
   if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
-  return String(name === 'commandRobot' ? first : second);
+  if (typeof second === 'object' && second !== null && 'scheduleId' in second)
+    return String(second.scheduleId);
+  return String(name === 'commandRobot' || name === 'dueRuns' ? first : second);
 }

@@ -5,6 +5,7 @@ import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/j
 import type { Target } from '../../domain/order.ts';
 import type { TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
+import type { FakeSchedule } from './fake-schedules.ts';
 
 export interface FakePosition {
   readonly place: PlaceRef;
@@ -108,6 +109,7 @@ export class Laboratory {
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
   readonly motions: FakeMotion[] = [];
+  readonly schedules = new Map<string, FakeSchedule>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -165,6 +167,12 @@ export class Laboratory {
       stuck: null,
     };
     this.robots.set(added.id, added);
+    return added;
+  }
+
+  addSchedule(ends: FakeSchedule['ends']): FakeSchedule {
+    const added = { id: this.newId(), runs: 0, isDue: true, ends, jobId: null };
+    this.schedules.set(added.id, added);
     return added;
   }
 

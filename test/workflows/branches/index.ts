@@ -8,6 +8,7 @@ import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
+import { scans } from './schedule.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
 export const BRANCHES: Branches = {
@@ -21,4 +22,5 @@ export const BRANCHES: Branches = {
   ...expedites,
   ...failures,
   ...lostTasks,
+  ...scans,
 };
