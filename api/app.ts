@@ -19,6 +19,7 @@ import { locationRoutes } from './routes/locations.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
 
 /** Why a path of automation is not there. */
@@ -104,12 +105,15 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   if (dependencies.features.automation) {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
+    app.route('/', scheduleRoutes(dependencies));
   } else {
     for (const path of [
       '/automation/placement',
       '/automation/retrieval',
       '/automation/robots',
       '/automation/robots/*',
+      '/automation/schedule',
+      '/automation/schedule/*',
     ]) {
       app.all(path, () => {
         throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);

@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApiDocument } from '../../api/openapi-document.ts';
 import { enrolRobot } from '../../db/robots.ts';
+import { createSchedule } from '../../db/schedule-changes.ts';
 import { ROLES } from '../../domain/actor.ts';
 import { type Action, mayDo, PERMISSIONS } from '../../domain/permissions.ts';
 import { type ApiRequest, openApi, type TestApi } from '../setup/api.ts';
@@ -91,9 +92,26 @@ async function furnish(): Promise<typeof ours> {
     port: 1502,
     unitId: 1,
   });
+  const schedule = await createSchedule(store.db, store.actor, {
+    job: {
+      kind: 'retrieval',
+      mode: 'hand',
+      priority: 20,
+      sampleId: sample,
+      order: { kind: 'retrieval', handoffPositionId: null },
+    },
+    plan: {
+      trigger: { kind: 'after', jobId: job, condition: 'ended' },
+      window: null,
+      until: null,
+      maxRuns: null,
+      graceMs: 60_000,
+    },
+    reason: 'Our reason',
+  });
   return {
-    ids: { samples: sample, locations: box, jobs: job, robots: robot.id },
-    words: [site, freezer, box, sample, job, robot.id, 'OUR-TUBE', 'Our '],
+    ids: { schedule, samples: sample, locations: box, jobs: job, robots: robot.id },
+    words: [site, freezer, box, sample, job, robot.id, schedule, 'OUR-TUBE', 'Our '],
   };
 }
 
