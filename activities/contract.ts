@@ -2,8 +2,9 @@ import type { Actor } from '../domain/actor.ts';
 import type { Refusal } from '../domain/errors.ts';
 import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
+import type { NextOfPicklist } from '../domain/picklist.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
-import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type { RobotState, Standing, TurnKey, TurnRequest } from '../domain/turns.ts';
 import type { Waits } from '../domain/waits.ts';
 import type {
   Answer,
@@ -84,7 +85,11 @@ export interface StorageActivities {
    * an end only while a person is awaited (`next.state` AWAITING_PERSON); `leaseExpiresAt` is null otherwise.
    */
   reservePlacement(ref: StepRef, next: Mark): Promise<Reservation>;
-  /** Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position. `place` is the source. */
+  /**
+   * Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position, and `pickupMs` says how
+   * long the tube may wait there. `place` is the source. A retrieval by robot, or a move, that is expected to have the
+   * tube outside its cold for longer than its class may be is refused (EXPOSURE_BUDGET).
+   */
   reserveRetrieval(ref: StepRef, next: Mark): Promise<Reservation>;
   /** Move's first step: takes the sample and the target; `place` is the target, `handoff` null. */
   reserveMove(ref: StepRef, next: Mark): Promise<Reservation>;
@@ -119,7 +124,10 @@ export interface StorageActivities {
   releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
   /** Where the job's sample is now: undo reads custody as it is. */
   custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
-  /** Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. */
+  /**
+   * Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. What would be
+   * COMPLETED is COMPLETED_WITH_DEVIATION where the tube was outside its cold for too long.
+   */
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
@@ -280,7 +288,7 @@ export interface HandlingActivities {
 export interface RobotActivities {
   /**
    * signal-with-start of the robot entity (a workflow cannot). A job whose priority changes while it waits asks again for
-   * the same turn under the next `revision`, from 1 on.
+   * the same turn under the next `revision`, from 1 on; it is put to the robot at which the job waits now.
    */
   requestTurn(
     ref: StepRef,
@@ -290,7 +298,8 @@ export interface RobotActivities {
     revision?: number,
   ): Promise<void>;
   /**
-   * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it.
+   * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it. The
+   * robot to which the request was handed over, and robots that wait for the gate, are told as well.
    * `ref.step` is `releaseStep(turn)` of domain/turns.ts, with the run behind it for a workflow that asks for no turn itself;
    * `turn` null gives back every turn of the job.
    */
@@ -300,29 +309,62 @@ export interface RobotActivities {
   /**
    * Step of the entity: fence + 1 and job_id in one transaction; returns the fence. Idempotent: a job that has the turn
    * gets its fence again. Null when the job is over, when another workflow answers for it now, or when it has given back
-   * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant. While the robot rests or
-   * is held, no turn begins: the answer is how it stands. A grant shows the queue behind it in robot_state and signals the
-   * job's workflow; one that is gone cannot be told, and its job is reconciled.
+   * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant; also when the request was
+   * handed to another robot, which is told of it again. While the robot rests or is held, no turn begins: the answer is how
+   * it stands. `taken`: another job has the turn, or it is the turn of a robot behind the same gate. A grant shows the queue
+   * behind it in robot_state and signals the job's workflow; one that is gone cannot be told, and its job is reconciled.
    */
   grantTurn(
     tenantId: string,
     robotId: string,
     request: TurnRequest,
     waiting: readonly TurnRequest[],
-  ): Promise<{ readonly fence: number } | { readonly standing: Standing } | null>;
+  ): Promise<{ readonly fence: number } | { readonly standing: Standing } | { readonly taken: true } | null>;
   /** First step of an entity that continues none: what the database knows of the robot, and of who waits for it. */
   loadRobot(tenantId: string, robotId: string): Promise<RobotState>;
   /**
    * Step of the entity: carries out a person's command with its entry in the ledger. `key` names the command: a repeat
-   * does nothing. A refusal is a value. `standing` is how the robot stands afterwards; null when it is refused.
+   * does nothing. A refusal is a value. `standing` is how the robot stands afterwards; null when it is refused. When a fault
+   * is cleared, the workflow of the job with the turn is told (`robotReleased`).
    */
   commandRobot(
     robotId: string,
     key: string,
     order: RobotOrder,
   ): Promise<{ readonly answer: Answer; readonly standing: Standing | null }>;
+  /**
+   * Step of the entity of a robot in maintenance: hands requests to other robots that can do the work, writes that into
+   * their jobs and tells those robots. Returns the turns that wait elsewhere now; a repeat returns them again.
+   */
+  handQueueOver(
+    tenantId: string,
+    robotId: string,
+    requests: readonly TurnRequest[],
+  ): Promise<readonly TurnKey[]>;
   /** Step of the entity: shows its queue in robot_state. */
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
+}
+
+/**
+ * Steps of a picklist. All that is known of one stands in its rows, under whose lock each step decides, so that a step may
+ * be repeated, by this run of the workflow or by the next.
+ */
+export interface PicklistActivities {
+  /** Records which tubes have ended, closes the list when all have, else takes the next tube: local activity. */
+  advancePicklist(tenantId: string, picklistId: string): Promise<NextOfPicklist>;
+  /** Records that somebody wants the list cancelled; `by` null: whoever ordered it. Local activity. */
+  cancelPicklist(
+    tenantId: string,
+    picklistId: string,
+    by: Actor | null,
+    reason: string | null,
+  ): Promise<Answer>;
+  /** Starts a tube's job as the API does, and waits for its first decision: its robot is asked before the next one's. */
+  startTube(tenantId: string, picklistId: string, jobId: string): Promise<void>;
+  /** Tells every job under way that has not been told that the list is cancelled. */
+  stopTubes(tenantId: string, picklistId: string): Promise<void>;
+  /** Waits, heartbeating, until `advancePicklist` has something to do; returns without it after some minutes. */
+  awaitTubes(tenantId: string, picklistId: string): Promise<void>;
 }
 
 /** A run of a schedule that is to be looked at: which one, from 1 on. */

@@ -62,10 +62,14 @@ export function createJobActivities({ db, waits }: StorageDependencies): JobActi
             facts: { state: job.state },
           });
         }
-        const end = { result: undefined, outcome: 'done', detail: { state, detail } };
-        return isFinal(job.state)
-          ? { ...end, mark: {} }
-          : { ...end, mark: { ...(await closeJob(change, job, state, detail)), started: true } };
+        const end = { result: undefined, outcome: 'done' };
+        if (isFinal(job.state)) return { ...end, mark: {}, detail: { state, detail } };
+        const mark = await closeJob(change, job, state, detail);
+        return {
+          ...end,
+          mark: { ...mark, started: true },
+          detail: { state: mark.state, detail: mark.result.detail },
+        };
       }),
 
     adoptJob: (ref) =>

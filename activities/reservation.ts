@@ -9,11 +9,13 @@ import type { DB } from '../db/schema.ts';
 import type { StepEnd } from '../db/steps.ts';
 import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
+import type { ExposurePrediction } from '../domain/exposure.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
 import type { Waits } from '../domain/waits.ts';
 import type { PlaceRef, Reservation } from '../workflows/messages/job.ts';
 import { release } from './closing.ts';
 import type { Mark, StepRef, StorageActivities } from './contract.ts';
+import { predictPlacement, requireWithinBudget } from './exposure.ts';
 import { placeRef, type Reserved } from './order.ts';
 import { markOf, runRefusableStep, runStep } from './step.ts';
 import type { StorageDependencies } from './storage.ts';
@@ -49,7 +51,7 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
           ...held.reserved,
           leaseExpiresAt: awaitsPerson ? held.reserved.leaseExpiresAt : null,
         };
-        return accepted(reserved, held.explanation, next, deps.waits);
+        return accepted({ ...held, reserved }, next, deps.waits);
       },
       refusedReservation,
     );
@@ -75,22 +77,36 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
 interface Held {
   readonly reserved: Reserved;
   readonly explanation: PlacementExplanation | null;
+  /** what the move is expected to cost; null = it takes the tube out of no cold */
+  readonly exposure: ExposurePrediction | null;
+  /** how long the tube may wait in the hand-off, in ms; null = it comes to none */
+  readonly pickupMs: number | null;
 }
 
 function accepted(
-  reserved: Reserved,
-  explanation: PlacementExplanation | null,
+  { reserved, explanation, exposure, pickupMs }: Held,
   next: Mark,
   waits?: Partial<Waits>,
 ): StepEnd<Reservation> {
   const { place, source, handoff, robotId } = reserved;
   return {
-    result: { outcome: 'accepted', ...reserved, ...(waits && { waits }) },
+    result: {
+      outcome: 'accepted',
+      ...reserved,
+      ...(waits && { waits }),
+      ...(pickupMs !== null && { pickupMs }),
+    },
     mark: {
       ...markOf(next),
       started: true,
       ...(robotId !== null && { robotId }),
-      result: { ...reserved, ...(explanation && { explanation }) },
+      result: {
+        ...reserved,
+        ...(explanation && { explanation }),
+        ...(exposure && {
+          exposure: { ...exposure, ...(pickupMs !== null && { pickupSeconds: pickupMs / 1000 }) },
+        }),
+      },
     },
     outcome: 'done',
     detail: { place, source, handoff },
@@ -140,10 +156,15 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
   }
   const { robotId, target } = chosen;
   if (target.outcome === 'refused') throw errorOf(target.refusal);
-  const handoff =
+  const [handoff, exposure] =
     robotId === null
-      ? null
-      : (standing ?? (await handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)));
+      ? [null, null]
+      : await together(
+          standing === null
+            ? handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)
+            : Promise.resolve(standing),
+          predictPlacement(tx, tenantId, sample, robotId),
+        );
   if (order.newSample) recordRegistered(change, sample);
   return {
     reserved: {
@@ -154,6 +175,8 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
       source: standing,
     },
     explanation: target.explanation,
+    exposure,
+    pickupMs: null,
   };
 }
 
@@ -174,11 +197,18 @@ async function reserveForRetrieval(change: Change, job: JobRecord, leaseMs: numb
     return {
       reserved: { place: source, handoff: null, robotId: null, leaseExpiresAt: null, source },
       explanation: null,
+      exposure: null,
+      pickupMs: null,
     };
   }
   const robotId = await robotAt(tx, job, source);
   const handoff = await reserveHandoff(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs);
   if (handoff.outcome === 'refused') throw errorOf(handoff.refusal);
+  const exposed = await requireWithinBudget(tx, tenantId, sample, {
+    kind: 'retrieval',
+    robotId,
+    handoffPositionId: handoff.position.positionId,
+  });
   return {
     reserved: {
       place: source,
@@ -188,6 +218,7 @@ async function reserveForRetrieval(change: Change, job: JobRecord, leaseMs: numb
       source,
     },
     explanation: null,
+    ...exposed,
   };
 }
 
@@ -200,6 +231,12 @@ async function reserveForMove(change: Change, job: JobRecord, leaseMs: number): 
   requireCustody(sample, ['position'], 'moved', 'store it first');
   const source = await sourceFor(tx, tenantId, sample, job.id);
   const robotId = job.mode === 'robot' ? await robotAt(tx, job, source) : null;
+  const exposed = await requireWithinBudget(
+    tx,
+    tenantId,
+    sample,
+    robotId === null ? { kind: 'by_hand' } : { kind: 'move', robotId },
+  );
   const target = await reserveTarget(tx, tenantId, job.id, needOf(sample), order.target, leaseMs, {
     robotId,
     exceptContainerId: order.target.kind === 'chosen' ? source.containerId : null,
@@ -214,6 +251,7 @@ async function reserveForMove(change: Change, job: JobRecord, leaseMs: number): 
       source,
     },
     explanation: target.explanation,
+    ...exposed,
   };
 }
 

@@ -11,16 +11,20 @@ import { answerError, problemResponse } from './problem.ts';
 import { createRouter } from './route.ts';
 import { authRoutes } from './routes/auth.ts';
 import { jobRoutes } from './routes/automation.ts';
+import { deviationRoutes } from './routes/deviations.ts';
 import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
+import { exposureBudgetRoutes } from './routes/exposure-budgets.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
+import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
 const AUTOMATION_OFF = 'Automation is switched off here (AUTOMATION_ENABLED=false): work by hand.';
@@ -99,12 +103,16 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', positionRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
+  app.route('/', exposureBudgetRoutes(dependencies));
+  app.route('/', verificationRoutes(dependencies));
   app.route('/', storageProcessRoutes());
-  // Jobs stay with automation off: work by hand is confirmed there.
+  // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));
+  app.route('/', deviationRoutes(dependencies));
   if (dependencies.features.automation) {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
+    app.route('/', picklistRoutes(dependencies));
     app.route('/', scheduleRoutes(dependencies));
   } else {
     for (const path of [
@@ -112,6 +120,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
       '/automation/retrieval',
       '/automation/robots',
       '/automation/robots/*',
+      '/automation/picklists',
+      '/automation/picklists/*',
       '/automation/schedule',
       '/automation/schedule/*',
     ]) {

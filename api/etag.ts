@@ -1,15 +1,6 @@
-import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { DomainError } from '../domain/errors.ts';
 import type { ApiEnv } from './dependencies.ts';
-
-/** The header every edit takes; its absence is told by `versionFromIfMatch`. */
-export const IfMatchHeader = z.object({
-  'if-match': z
-    .string()
-    .optional()
-    .openapi({ description: 'ETag of the record as it was read; missing: 428.', example: '"3"' }),
-});
 
 /** The ETag of a record people edit: its version. */
 export function etagOf(record: { readonly version: number }): string {

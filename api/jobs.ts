@@ -1,21 +1,42 @@
 import type { JobRecord, JobStepRecord } from '../db/jobs.ts';
+import { priorityName } from '../domain/priority.ts';
 import type { Job, JobWithSteps, Started } from '../schemas/automation.ts';
-import { JobResult, OperatorQuestion, StepDetail, WaitingFor } from '../schemas/job-view.ts';
+import {
+  type ExposureClock,
+  JobResult,
+  OperatorQuestion,
+  StepDetail,
+  WaitingFor,
+} from '../schemas/job-view.ts';
 import { withoutNulls } from './absent.ts';
 import type { ApiEnv } from './dependencies.ts';
 import type { ProcessAnswer } from './processes.ts';
 
-type Links = Pick<ApiEnv['Variables']['dependencies'], 'temporalUiUrl' | 'temporalNamespace'>;
+/** What links of replies are made of. */
+export type Links = Pick<ApiEnv['Variables']['dependencies'], 'temporalUiUrl' | 'temporalNamespace'>;
 
 /** Path under which a job is found. */
 export function jobPath(jobId: string): string {
   return `/automation/jobs/${jobId}`;
 }
 
+/** Where people look at a workflow; nothing without Temporal's Web UI. */
+export function temporalLink(
+  { temporalUiUrl, temporalNamespace }: Links,
+  workflowId: string,
+): { readonly temporal?: string } {
+  if (temporalUiUrl === null) return {};
+  const namespace = encodeURIComponent(temporalNamespace);
+  return {
+    temporal: `${temporalUiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`,
+  };
+}
+
 /** A job as callers see it: what has no value is left out. */
 export function presentJob(job: JobRecord, links: Links): Job {
   const { question, faultId } = job;
   const awaited = waitingFor(job);
+  const result = job.result && JobResult.parse(withoutNulls(job.result));
   return {
     id: job.id,
     kind: job.kind,
@@ -26,6 +47,7 @@ export function presentJob(job: JobRecord, links: Links): Job {
     ...(job.robotId !== null && { robotId: job.robotId }),
     ...(job.scheduleId && { scheduleId: job.scheduleId }),
     priority: job.priority,
+    priorityName: priorityName(job.priority),
     requestedBy: {
       userId: job.actor.userId,
       role: job.actor.role,
@@ -39,13 +61,25 @@ export function presentJob(job: JobRecord, links: Links): Job {
     ...(awaited && { waitingFor: awaited }),
     ...(question &&
       faultId !== null && { question: OperatorQuestion.parse(withoutNulls({ ...question, faultId })) }),
-    ...(job.result && { result: JobResult.parse(withoutNulls(job.result)) }),
+    ...(job.exposed && { exposure: exposureOf(job.exposed, result) }),
+    ...(result && { result }),
     links: {
       self: jobPath(job.id),
-      ...(links.temporalUiUrl !== null && {
-        temporal: `${links.temporalUiUrl}/namespaces/${encodeURIComponent(links.temporalNamespace)}/workflows/${encodeURIComponent(job.workflowId)}`,
-      }),
+      ...temporalLink(links, job.workflowId),
     },
+  };
+}
+
+function exposureOf(
+  { since, elapsedMs }: NonNullable<JobRecord['exposed']>,
+  result: JobResult | null,
+): ExposureClock {
+  const { budgetSeconds, predictedSeconds } = result?.exposure ?? {};
+  return {
+    since: since.toISOString(),
+    elapsedSeconds: Math.round(elapsedMs) / 1000,
+    ...(budgetSeconds !== undefined && { budgetSeconds }),
+    ...(predictedSeconds !== undefined && { predictedSeconds }),
   };
 }
 

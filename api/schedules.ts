@@ -2,6 +2,7 @@ import type { Context } from 'hono';
 import type { PlannedJob as PlannedJobRecord, ScheduleRecord } from '../db/schedules.ts';
 import { DomainError } from '../domain/errors.ts';
 import { ACTION_OF_JOB, mayDo, rolesInWords } from '../domain/permissions.ts';
+import { priorityName } from '../domain/priority.ts';
 import { every, type Plan, type Trigger } from '../domain/schedule.ts';
 import type { PlannedJob, Schedule, When } from '../schemas/schedule.ts';
 import { withoutNullsIn } from './absent.ts';
@@ -128,6 +129,7 @@ function presentJob({ kind, mode, priority, sampleId, order }: PlannedJobRecord)
     kind,
     mode,
     priority,
+    priorityName: priorityName(priority),
     sampleId,
     ...(sample && {
       register: {

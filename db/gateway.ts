@@ -1,5 +1,4 @@
 import { sql } from 'kysely';
-import type { ControllerView } from '../domain/controller.ts';
 import type { Database } from './connection.ts';
 import { inTenant, read } from './tenancy.ts';
 
@@ -8,6 +7,8 @@ export interface EnrolledRobot {
   readonly tenantId: string;
   readonly robotId: string;
   readonly name: string;
+  /** what its controller speaks */
+  readonly driver: string;
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
@@ -22,13 +23,13 @@ export async function enrolledRobots(db: Database): Promise<EnrolledRobot[]> {
   for (const { id } of tenants) {
     const query = db.kysely
       .selectFrom('robot')
-      .select(['id', 'name', 'host', 'port', 'unit_id', 'version'])
+      .select(['id', 'name', 'driver', 'host', 'port', 'unit_id', 'version'])
       .where('tenant_id', '=', id)
       .where('retired_at', 'is', null)
       .compile();
     for (const row of await read(db, id, query)) {
-      const { name, host, port, version } = row;
-      robots.push({ tenantId: id, robotId: row.id, name, host, port, unitId: row.unit_id, version });
+      const { name, driver, host, port, version } = row;
+      robots.push({ tenantId: id, robotId: row.id, name, driver, host, port, unitId: row.unit_id, version });
     }
   }
   return robots;
@@ -74,38 +75,4 @@ export async function raiseNumber(
       .where('last_number', '<', latchedNumber)
       .execute(),
   );
-}
-
-/**
- * Projects what was heard of a robot into its state; `null` = it does not answer, and what was known stays.
- * @returns false when another gateway owns the controller: then nothing was written
- */
-export function reportContact(
-  db: Database,
-  owner: { readonly tenantId: string; readonly robotId: string; readonly epoch: number },
-  view: ControllerView | null,
-): Promise<boolean> {
-  const heard = view && {
-    mode: view.mode,
-    busy: view.busy,
-    carrier_occupied: view.carrier,
-    error_code: view.errorCode,
-    last_contact_at: sql<Date>`clock_timestamp()`,
-  };
-  return inTenant(db, owner.tenantId, async (tx) => {
-    const turn = await tx
-      .selectFrom('robot_turn')
-      .select('epoch')
-      .where('tenant_id', '=', owner.tenantId)
-      .where('robot_id', '=', owner.robotId)
-      .executeTakeFirst();
-    if (Number(turn?.epoch) !== owner.epoch) return false;
-    const seen = { connected: view !== null, ...heard };
-    await tx
-      .insertInto('robot_state')
-      .values({ tenant_id: owner.tenantId, robot_id: owner.robotId, ...seen })
-      .onConflict((conflict) => conflict.columns(['tenant_id', 'robot_id']).doUpdateSet(seen))
-      .execute();
-    return true;
-  });
 }

@@ -1,10 +1,12 @@
-import { type RawBuilder, type SqlBool, sql } from 'kysely';
+import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/custody.ts';
+import type { Exposure } from '../domain/exposure.ts';
 import { cellLabel, type LabelScheme } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Database } from './connection.ts';
 import { named, type PathStep, unknownReference } from './locations.ts';
+import type { DB } from './schema.ts';
 import { read } from './tenancy.ts';
 
 /** The position a tube is in, and the way to it. */
@@ -42,6 +44,7 @@ export interface SampleView extends SampleWhereabouts {
   readonly aiOptimized: boolean;
   /** the live job that has it */
   readonly jobId: string | null;
+  readonly exposure: Exposure;
   readonly createdAt: Date;
   readonly version: number;
 }
@@ -74,6 +77,9 @@ interface SampleRow extends WhereaboutsRow {
   zone: Zone;
   ai_optimized: boolean;
   job_id: string | null;
+  warm_since: Date | null;
+  exposure_ms: number;
+  freeze_thaw_count: number;
   created_at: Date;
   version: number;
   ordinal: number;
@@ -84,8 +90,8 @@ const WHEREABOUTS = sql`
   p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, l.grid_rows, l.grid_columns, l.row_labels,
   l.column_labels, l.path, l.effective_zone AS container_zone`;
 
-const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.created_at, s.version,
-  p.ordinal`;
+const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
+  s.freeze_thaw_count, s.created_at, s.version, p.ordinal`;
 
 const FROM_SAMPLE = sql`
   FROM sample s
@@ -148,6 +154,11 @@ function sampleOf(row: SampleRow): SampleView {
     zone: row.zone,
     aiOptimized: row.ai_optimized,
     jobId: row.job_id,
+    exposure: {
+      warmSince: row.warm_since,
+      exposureMs: row.exposure_ms,
+      freezeThawCount: row.freeze_thaw_count,
+    },
     createdAt: row.created_at,
     version: row.version,
   };
@@ -193,6 +204,15 @@ export async function findSample(db: Database, tenantId: string, reference: stri
   );
   const row = rows[0];
   if (!row) throw unknownReference('sample', reference);
+  return sampleOf(row);
+}
+
+/** As `findSample` by id, in a transaction that has changed it. */
+export async function sampleById(tx: Transaction<DB>, tenantId: string, id: string): Promise<SampleView> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} ${FROM_SAMPLE} WHERE s.tenant_id = ${tenantId} AND s.id = ${id}`.execute(tx);
+  const row = rows[0];
+  if (!row) throw unknownReference('sample', id);
   return sampleOf(row);
 }
 

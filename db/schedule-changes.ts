@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { DomainError, type InputProblem } from '../domain/errors.ts';
 import { isFinal, type JobState } from '../domain/job.ts';
 import { dueAfter, type Plan, problemsOf, type ScheduleState, type Trigger } from '../domain/schedule.ts';
-import { type ChangeContext, withChange } from './change.ts';
+import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import {
   lockSchedule,
@@ -136,6 +136,22 @@ export function cancelSchedule(
     await updateSchedule(change, 'automation.schedule.cancelled', tenantId, before, set);
     await alsoWrite(tx, id);
   });
+}
+
+/**
+ * Pauses all that is planned, in a change that does more: nobody knows which runs there were since the backup.
+ * @returns how many
+ */
+export async function pauseSchedules(change: Change, wish: Wish): Promise<number> {
+  const { tx, recordedAt } = change;
+  const { tenantId } = wish.actor;
+  const { rows } = await sql<ScheduleRow>`SELECT * FROM schedule
+    WHERE tenant_id = ${tenantId} AND state = 'active' ORDER BY id FOR NO KEY UPDATE`.execute(tx);
+  for (const row of rows) {
+    const set = sql`state = 'paused', next_due = NULL, ${changedBy(wish, recordedAt)}`;
+    await updateSchedule(change, 'automation.schedule.changed', tenantId, row, set);
+  }
+  return rows.length;
 }
 
 function changedBy({ actor, reason }: Wish, at: Date): RawBuilder<unknown> {

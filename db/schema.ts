@@ -70,6 +70,7 @@ export interface Barcode {
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
+  closing_comment: string | null;
   description: string;
   facts: Generated<Json>;
   id: Generated<string>;
@@ -101,6 +102,16 @@ export interface Event {
   tenant_id: string;
   time: Timestamp;
   type: string;
+}
+
+export interface ExposureBudget {
+  budget_seconds: number | null;
+  hand_seconds: number;
+  id: Generated<string>;
+  pickup_seconds: number | null;
+  tenant_id: string;
+  version: Generated<number>;
+  zone: string;
 }
 
 export interface IdempotencyKey {
@@ -255,6 +266,42 @@ export interface Motion {
   tenant_id: string;
 }
 
+export interface Picklist {
+  actor_id: string;
+  actor_role: string;
+  cancel: Json | null;
+  created_at: Generated<Timestamp>;
+  finished_at: Timestamp | null;
+  id: Generated<string>;
+  kind: string;
+  mode: string;
+  name: string | null;
+  priority: number;
+  state: Generated<string>;
+  station_id: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+  window_size: number;
+}
+
+export interface PicklistItem {
+  finished_at: Timestamp | null;
+  given: number;
+  handoff_id: string | null;
+  job_id: string | null;
+  picklist_id: string;
+  place: Json | null;
+  reference: string;
+  request: Json | null;
+  result: Json | null;
+  sample_id: string | null;
+  seq: number;
+  state: Generated<string>;
+  stop_sent_at: Timestamp | null;
+  tenant_id: string;
+  waits_since: Timestamp | null;
+}
+
 export interface Position {
   blocked_reason: string | null;
   container_id: string;
@@ -332,6 +379,7 @@ export interface RobotState {
   queue: Generated<Json>;
   reset_seen_at: Timestamp | null;
   robot_id: string;
+  stop_seen_at: Timestamp | null;
   tenant_id: string;
   unit_alarm: boolean | null;
 }
@@ -339,9 +387,11 @@ export interface RobotState {
 export interface RobotTurn {
   epoch: Generated<number>;
   fence: Generated<number>;
+  gate_asked_at: Timestamp | null;
   gateway: string | null;
   job_id: string | null;
   last_number: Generated<number>;
+  restored_number: number | null;
   robot_id: string;
   tenant_id: string;
 }
@@ -353,6 +403,8 @@ export interface Sample {
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
+  exposure_ms: Generated<number>;
+  freeze_thaw_count: Generated<number>;
   holder_id: string | null;
   id: Generated<string>;
   job_id: string | null;
@@ -362,6 +414,7 @@ export interface Sample {
   tenant_id: string;
   type: string;
   version: Generated<number>;
+  warm_since: Timestamp | null;
   witness: string;
   zone: string;
 }
@@ -437,6 +490,7 @@ export interface DB {
   deviation: Deviation;
   erasable_value: ErasableValue;
   event: Event;
+  exposure_budget: ExposureBudget;
   idempotency_key: IdempotencyKey;
   job: Job;
   job_step: JobStep;
@@ -448,6 +502,8 @@ export interface DB {
   location_type: LocationType;
   migration: Migration;
   motion: Motion;
+  picklist: Picklist;
+  picklist_item: PicklistItem;
   position: Position;
   record_version: RecordVersion;
   refresh_token: RefreshToken;

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../domain/controller.ts';
+import {
+  type ControllerView,
+  interlockRefusal,
+  judgeSent,
+  readingOf,
+  safetyStop,
+} from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
 import type { RobotWire, WireCommand } from './robot-wire.ts';
 
@@ -116,7 +122,7 @@ export class RobotGateway {
       while (!this.#stopping) {
         await this.#guarded(async () => {
           const motion = await this.#journal.live();
-          if (!motion) await this.#lookIdle();
+          if (!motion || motion.isHeldBack) await this.#lookIdle();
           else await this.#serve(motion);
         });
       }
@@ -172,10 +178,14 @@ export class RobotGateway {
   async #reportWhenDue(view: ControllerView | null): Promise<void> {
     if (performance.now() < this.#reportedAt + this.#timing.lookEveryMs) return;
     // What is shown of a moving robot may lag; watching it must not stop for that.
-    await this.#report(view).catch((error: unknown) => {
-      if (error instanceof EpochLost) throw error;
-    });
+    await this.#report(view).catch(this.#notNow);
   }
+
+  /** A report that failed is made again at the next look. */
+  readonly #notNow = (error: unknown): void => {
+    if (error instanceof EpochLost) throw error;
+    this.#log.warn({ err: error }, 'cannot report what the robot shows');
+  };
 
   // ── one command ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,9 +201,9 @@ export class RobotGateway {
     }
     const lookedAt = performance.now();
     if (view.latchedNumber >= number) await this.#journal.raiseNumber(this.#epoch, view.latchedNumber);
-    // A trigger of an earlier owner of the controller can strike what was armed just now; then it moves already.
-    const isMoving = view.latchedNumber === number && view.busy;
-    const refusal = isMoving ? null : interlockRefusal(operation, number, view);
+    // An earlier trigger that is still on its way can strike what was armed just now; then it moves already, or has moved.
+    const isTaken = view.latchedNumber === number;
+    const refusal = isTaken ? null : interlockRefusal(operation, number, view);
     if (refusal !== null) {
       await this.#settle(motion, 'FAILED', view, `the command was not sent: ${refusal}`);
       return;
@@ -206,6 +216,10 @@ export class RobotGateway {
       case 'turn_lost':
         await this.#settle(motion, 'FAILED', view, 'the command was not sent: the turn of its job is over');
         return;
+      case 'paused':
+        // Told when it may begin: the journal is read again then, and the interlock is looked at again.
+        this.#untriggered = 0;
+        return;
       case 'not_accepted':
         throw new Error(
           `command ${number} was sent or settled while it was being sent: the journal is read again`,
@@ -213,13 +227,13 @@ export class RobotGateway {
       case 'sent':
         break;
     }
-    if (isMoving) {
+    if (isTaken) {
       this.#untriggered = 0;
       await this.#settle(
         motion,
         'UNKNOWN',
         view,
-        'the controller moves under this number although nothing was triggered',
+        'the controller has taken this number although nothing was triggered',
       );
       return;
     }
@@ -375,6 +389,8 @@ export class RobotGateway {
     detail: string,
   ): Promise<void> {
     const reading = readingOf(motion.operation, view, detail);
+    // Whoever hears of the result finds the fault that holds the robot already there.
+    if (view && safetyStop(view) !== null) await this.#report(view).catch(this.#notNow);
     while (!this.#abandoned) {
       try {
         const answer = await this.#journal.settle(motion.number, this.#epoch, state, reading);

@@ -17,3 +17,16 @@ export interface Actor {
   /** the enrolled station, when the token was obtained at one */
   readonly stationId: string | null;
 }
+
+/**
+ * Nobody: what a robot's controller reports, the system enters by itself. Its entries bear the nil UUID and a role that no
+ * user can have, and name the device that saw it.
+ */
+export interface SystemActor extends Omit<Actor, 'role'> {
+  readonly role: 'system';
+}
+
+/** The system in one laboratory. */
+export function systemActor(tenantId: string): SystemActor {
+  return { tenantId, userId: '00000000-0000-0000-0000-000000000000', role: 'system', stationId: null };
+}

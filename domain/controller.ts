@@ -1,3 +1,6 @@
+/** What the gateway speaks with a robot's controller: a register map over Modbus TCP, or ASCII commands over TCP. */
+export type RobotDriver = 'modbus' | 'ascii';
+
 /** What a robot can be told to do. */
 export type RobotOperation = 'pick' | 'place' | 'scan';
 
@@ -128,9 +131,10 @@ export interface MotionReading {
  * - `sent`: committed; the one trigger may go out
  * - `epoch_lost`: another gateway owns the controller; nothing changed
  * - `turn_lost`: the job's turn is over; nothing changed
+ * - `paused`: a person lets the robot begin no motion now; nothing changed
  * - `not_accepted`: it was sent or settled before; nothing changed
  */
-export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'not_accepted';
+export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'paused' | 'not_accepted';
 
 /** The part of a view that says something of one operation, with a sentence for people. */
 export function readingOf(

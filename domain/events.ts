@@ -16,18 +16,25 @@ export const EVENT_TYPES = [
   'storage.location.retired',
   'storage.location.position_blocked',
   'storage.location.position_unblocked',
+  'storage.location.positions_blocked', // several of one container
   'storage.sample.registered',
   'storage.sample.placed', // custody: a position
   'storage.sample.picked', // custody: a robot's carrier
   'storage.sample.at_handoff', // custody: a hand-off position
   'storage.sample.taken', // custody: a person
   'storage.sample.custody_unknown', // custody: unknown, with candidates
+  'storage.sample.unverified', // the record stands, its witness does not: nothing has seen the tube since
+  'storage.sample.verified', // a person scanned it where it is
   'storage.sample.found', // custody known again, by an operator's answer
+  'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
+  'automation.picklist.ordered',
+  'automation.picklist.cancel_requested',
+  'automation.picklist.finished',
   'automation.schedule.created',
   'automation.schedule.changed', // by a person, or because the job it waits for is over
   'automation.schedule.cancelled',
@@ -54,6 +61,8 @@ export const AGGREGATES = [
   'sample',
   'alarm',
   'deviation',
+  'exposure_budget',
+  'picklist',
   'schedule',
 ] as const;
 

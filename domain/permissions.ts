@@ -30,21 +30,32 @@ const KEEPERS = [
   'lab_technician',
 ] as const satisfies readonly Role[];
 
+/** Those who answer for quality: they set limits and close what went wrong. */
+const QUALITY = ['lab_administrator', 'principal_investigator'] as const satisfies readonly Role[];
+
 /** Who may do what: the only place that says so. Every route names one of these actions. */
 export const PERMISSIONS = {
   'session.own': EVERYBODY,
   'location.read': EVERYBODY,
   'location.edit': KEEPERS,
   'sample.read': MEMBERS,
+  'exposure_budget.read': MEMBERS,
+  'exposure_budget.edit': QUALITY,
   'sample.place': BENCH,
   'sample.move': BENCH,
   'sample.retrieve': BENCH,
+  'sample.verify': BENCH,
   'job.read': MEMBERS,
   'job.confirm': BENCH,
   'job.hand_over': BENCH,
   'job.decide': KEEPERS,
   'job.cancel': BENCH,
   'job.signal': BENCH,
+  'deviation.read': MEMBERS,
+  'deviation.close': QUALITY,
+  'picklist.read': MEMBERS,
+  'picklist.order': BENCH,
+  'picklist.cancel': BENCH,
   'schedule.read': MEMBERS,
   'schedule.edit': BENCH,
   'robot.read': MEMBERS,

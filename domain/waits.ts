@@ -6,7 +6,7 @@ export interface Waits {
   readonly queueMs: number;
   /** for a robot that is not ready, before an alarm says so */
   readonly notReadyMs: number;
-  /** a tube in the hand-off, before the robot takes it back */
+  /** a tube in the hand-off, before the robot takes it back, where its temperature class says nothing else */
   readonly pickupMs: number;
   /** between two looks at a robot whose last motion nobody can explain */
   readonly observeEveryMs: number;

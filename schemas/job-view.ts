@@ -127,6 +127,49 @@ export const OperatorQuestion = z
   .openapi('OperatorQuestion');
 export type OperatorQuestion = z.infer<typeof OperatorQuestion>;
 
+const predicted = {
+  budgetSeconds: z
+    .int()
+    .optional()
+    .openapi({ description: 'How long one move may have it outside its cold; absent: as long as it takes.' }),
+  predictedSeconds: z.int(),
+};
+
+/** What a move was expected to cost when it was taken on. */
+const ExposurePrediction = z
+  .object({
+    ...predicted,
+    parts: z
+      .object({
+        pick: z.int(),
+        read: z.int(),
+        place: z.int(),
+        waiting: z.int().openapi({ description: 'In a hand-off that is not in the sample’s cold.' }),
+        wayBack: z.int().openapi({ description: 'From there, when nobody collects the tube.' }),
+        byHand: z.int(),
+      })
+      .partial()
+      .openapi({ description: 'Seconds outside its cold; they add up to `predictedSeconds`.' }),
+    pickupSeconds: z
+      .int()
+      .optional()
+      .openapi({ description: 'How long the tube waits in the hand-off before the robot takes it back.' }),
+  })
+  .openapi('ExposurePrediction');
+
+/** The exposure clock of a job whose tube is outside its cold. */
+export const ExposureClock = z
+  .object({
+    since: Instant,
+    elapsedSeconds: z.number().openapi({ description: 'By now, the time with a person before the job too.' }),
+    budgetSeconds: predicted.budgetSeconds,
+    predictedSeconds: predicted.predictedSeconds.optional().openapi({
+      description: 'As expected when the job was taken on; absent: by hand from a person.',
+    }),
+  })
+  .openapi('ExposureClock');
+export type ExposureClock = z.infer<typeof ExposureClock>;
+
 /** Why something was refused; the same as in a Problem. */
 export const RefusalView = z
   .object({
@@ -153,6 +196,9 @@ export const JobResult = z
       description: 'By hand: until when the position was kept, unless motion began.',
     }),
     explanation: PlacementExplanation.optional(),
+    exposure: ExposurePrediction.optional().openapi({
+      description: 'Expected time outside the sample’s cold; absent: by hand to or from a person.',
+    }),
     deviation: z
       .object({ faultId: Id, answer: FaultAnswerName, robotFit: z.boolean(), by: Id })
       .optional()

@@ -6,6 +6,7 @@ import {
   newSampleFields,
   PositionChoice,
   Priority,
+  priorityFields,
   Reference,
   TargetChoice,
 } from './automation.ts';
@@ -121,7 +122,7 @@ export const ScheduleEditRequest = z
     until: Instant.nullable().optional(),
     maxRuns: planFields.maxRuns.unwrap().nullable().optional(),
     graceMinutes: GraceMinutes.optional(),
-    priority: z.int().min(0).max(100).optional(),
+    priority: Priority.unwrap().optional(),
     paused: z.boolean().optional().openapi({
       description: 'true: nothing runs; false: it goes on, and what was due meanwhile is not made up for.',
     }),
@@ -158,7 +159,7 @@ export const Schedule = z
     job: z.object({
       kind: JobKindName,
       mode: Mode.unwrap(),
-      priority: z.int(),
+      ...priorityFields,
       sampleId: Id,
       register: z.object(newSampleFields).optional(),
       target: z

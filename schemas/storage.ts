@@ -74,6 +74,14 @@ export const BlockRequest = z
   .openapi('BlockRequest');
 export const UnblockRequest = z.strictObject({ position: PositionLabel }).openapi('UnblockRequest');
 
+export const VerifyRequest = z
+  .strictObject({
+    containerBarcode: Reference.openapi({ description: 'As scanned on the container.', example: 'BOX-7' }),
+    position: PositionLabel,
+    sampleBarcode: Reference.openapi({ description: 'As scanned on the tube.', example: 'TUBE-000123' }),
+  })
+  .openapi('VerifyRequest');
+
 const limit = z.coerce.number().int().min(1).max(500).default(50);
 const cursor = z.string().max(300).optional().openapi({ description: 'The nextCursor of the page before.' });
 const flag = z.enum(['true', 'false']).optional();
@@ -281,6 +289,17 @@ export const Sample = z
     ...whereabouts,
     aiOptimized: z.boolean().openapi({ description: 'The system chose the place.' }),
     jobId: Id.optional().openapi({ description: 'The live job that has it.' }),
+    warmSince: Instant.optional().openapi({
+      description:
+        'Since when it is outside its cold. Absent: it is in it, or was never stored here and nobody knows.',
+    }),
+    exposureSeconds: z.number().openapi({
+      description:
+        'Outside its cold over its life, as far as it was ours; without the time since `warmSince`.',
+    }),
+    freezeThawCount: z.int().openapi({
+      description: 'How often a frozen sample was outside its cold for longer than two minutes.',
+    }),
     createdAt: Instant,
     version: z.int(),
   })

@@ -8,8 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createHandlingActivities } from '../activities/handling.ts';
+import { createJobWorkflows } from '../activities/job-workflows.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
+import { createPicklistActivities } from '../activities/picklist.ts';
 import { createRobotActivities } from '../activities/robot.ts';
 import { createScheduleActivities } from '../activities/schedule.ts';
 import { createStorageActivities } from '../activities/storage.ts';
@@ -43,6 +45,7 @@ try {
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db, workflows: client.workflow }),
+      ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
       ...createScheduleActivities({ db, workflows: client.workflow }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.

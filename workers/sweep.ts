@@ -1,7 +1,7 @@
 /**
- * The sweep: goes through the tenants every few seconds and looks after jobs, and queues of robots, that no workflow looks
- * after; sees that Temporal scans for the planned jobs of every tenant that has some; once an hour it forgets idempotency
- * keys and refresh tokens whose time is over.
+ * The sweep: goes through the tenants every few seconds and looks after jobs, queues of robots and picklists that no
+ * workflow looks after; sees that Temporal scans for the planned jobs of every tenant that has some; once an hour it forgets
+ * idempotency keys and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
  *         [--look-ms 60000]
@@ -19,6 +19,7 @@ import { onEnd, openTemporalClient } from './connection.ts';
 import { DueSchedules } from './due-schedules.ts';
 import { JobLooks } from './job-looks.ts';
 import { sweepTenants } from './job-sweep.ts';
+import { sweepPicklistsOf } from './picklist-sweep.ts';
 import { sweepRobotsOf } from './robot-sweep.ts';
 
 const { values } = parseArgs({
@@ -68,6 +69,7 @@ async function sweepAll(): Promise<void> {
     const ids = tenants.map(({ id }) => id);
     await sweepTenants({ db, client, log, looks, ...timing }, ids, ending.signal);
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
+    await sweepPicklistsOf({ db, client, log }, ids, ending.signal);
     await due.ensure(ids, ending.signal);
     if (forgetNow) for (const id of ids) await forget(id);
   } catch (error) {

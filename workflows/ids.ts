@@ -6,7 +6,10 @@ export const workflowIds = {
   retrieval: (tenantId: string, jobId: string) => `t-${tenantId}:retrieval:${jobId}`,
   move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
+  picklist: (tenantId: string, picklistId: string) => `t-${tenantId}:picklist:${picklistId}`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
+  /** no workflow ever has it: answers for a job that was open when the laboratory was restored, until it is taken over */
+  restored: (tenantId: string, jobId: string) => `t-${tenantId}:restored:${jobId}`,
   /** of the Temporal Schedule that looks for what is due; its runs carry their time behind it */
   due: (tenantId: string) => `t-${tenantId}:due:jobs`,
 } as const;

@@ -1,5 +1,6 @@
 /** Everything the workflow worker serves. */
 export { moveSamples } from './move.ts';
+export { runPicklist } from './picklist.ts';
 export { placeSample } from './placement.ts';
 export { reconcileJob } from './reconcile.ts';
 export { retrieveSample } from './retrieval.ts';

@@ -63,13 +63,18 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     );
   }
 
-  async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
+  async function fetchByRobot({
+    place,
+    handoff,
+    robotId,
+    pickupMs,
+  }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
-    await turn.take(robotId);
+    const worker = await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
-      robotId,
+      robotId: worker,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
       arrived: running('AT_HANDOFF'),
@@ -81,7 +86,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     // Only now: who reads that a person is awaited may come at once, and is listened to.
     await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
 
-    const pickup = new Deadline(process.waits.pickupMs, `Wait until the tube is taken from ${handoff.label}`);
+    const pickup = new Deadline(
+      Math.min(pickupMs ?? Number.POSITIVE_INFINITY, process.waits.pickupMs),
+      `Wait until the tube is taken from ${handoff.label}`,
+    );
     process.show('AWAITING_PERSON', 'AT_HANDOFF');
     const collected = await handedOver(handoff, () => pickup.hasPassed || process.isCancelRequested);
     pickup.stop();
@@ -89,7 +97,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
 
     // Until the robot comes for it, the tube may still be taken. A job that was closed meanwhile ends here.
     await steps('Fetch the tube back').markPhase(process.ref('fetch-back'), AT_HANDOFF);
-    await turn.ask(robotId);
+    await turn.ask(worker);
     const collectedLate = await handedOver(handoff, () => turn.isGranted);
     if (collectedLate !== null) {
       await turn.giveBack();
@@ -98,10 +106,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     const why = process.isCancelRequested
       ? new Abandoned('CANCELLED', 'Cancelled before the tube was taken.')
       : new Abandoned('FAILED', `Nobody took the tube from hand-off ${handoff.label} in time.`);
-    await turn.takeForUndo(robotId);
+    const returner = await turn.takeForUndo(robotId);
     process.show('RUNNING', 'RETURNING');
     const back = await transfer(process, turn, {
-      robotId,
+      robotId: returner,
       from: { kind: 'handoff', place: handoff },
       to: { kind: 'position', place },
       arrived: running('RETURNING'),

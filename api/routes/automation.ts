@@ -4,6 +4,7 @@ import { type JobRecord, listJobs } from '../../db/jobs.ts';
 import { resolvePosition } from '../../db/references.ts';
 import { DomainError } from '../../domain/errors.ts';
 import { needsScan } from '../../domain/fault.ts';
+import { priorityOf } from '../../domain/priority.ts';
 import {
   CancelRequest,
   DecisionRequest,
@@ -179,7 +180,7 @@ const signalRoute = createRoute({
   request: {
     headers: IdempotencyHeader,
     params: JobParams,
-    body: body(JobSignal, { type: 'expedite', eventId: EXAMPLE_ID, priority: 90 }),
+    body: body(JobSignal, { type: 'expedite', eventId: EXAMPLE_ID, priority: 'URGENT' }),
   },
   responses: {
     202: reply(Job, 'The signal is kept; the job as it is now.', JOB_EXAMPLE),
@@ -267,8 +268,9 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   });
   routes.openapi(signalRoute, async (c) => {
     const { id } = c.req.valid('param');
-    const { type: _, ...event } = c.req.valid('json');
-    await signalJob(c, id, expediteSignal, { actor: c.var.actor, ...event });
+    const { eventId, priority } = c.req.valid('json');
+    const event = { actor: c.var.actor, eventId, priority: priorityOf(priority) };
+    await signalJob(c, id, expediteSignal, event);
     return c.json(await told(c, id, 202), 202);
   });
   return routes;

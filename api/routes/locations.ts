@@ -12,12 +12,12 @@ import {
 } from '../../schemas/storage.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import type { ApiEnv, AppDependencies } from '../dependencies.ts';
-import { etagOf, IfMatchHeader, versionFromIfMatch } from '../etag.ts';
+import { etagOf, versionFromIfMatch } from '../etag.ts';
 import { presentLocation, presentNode } from '../locations.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { EXAMPLE_ID } from './examples.ts';
-import { BODY_REFUSALS, LOOKUP_REFUSALS, LocationParams, withEtag } from './location-parts.ts';
+import { BODY_REFUSALS, IfMatchHeader, LOOKUP_REFUSALS, LocationParams, withEtag } from './location-parts.ts';
 import { LOCATION_EXAMPLE } from './storage-examples.ts';
 
 const LocationCursor = z.strictObject({ id: z.uuid(), name: z.string() });

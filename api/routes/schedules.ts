@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { resolveReference } from '../../db/references.ts';
 import { cancelSchedule, changeSchedule, createSchedule } from '../../db/schedule-changes.ts';
 import { findSchedule, listSchedules, scheduleById } from '../../db/schedules.ts';
+import { priorityOf } from '../../domain/priority.ts';
 import { JobKindName, Reference } from '../../schemas/automation.ts';
 import { Id } from '../../schemas/problem.ts';
 import {
@@ -13,12 +14,12 @@ import {
   ScheduleStateName,
 } from '../../schemas/schedule.ts';
 import type { ApiEnv, AppDependencies } from '../dependencies.ts';
-import { etagOf, IfMatchHeader, versionFromIfMatch } from '../etag.ts';
+import { etagOf, versionFromIfMatch } from '../etag.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { instantOf, plannedJob, presentSchedule, schedulePath, triggerOf } from '../schedules.ts';
 import { EXAMPLE_ID } from './examples.ts';
-import { BODY_REFUSALS, withEtag } from './location-parts.ts';
+import { BODY_REFUSALS, IfMatchHeader, withEtag } from './location-parts.ts';
 
 const ScheduleParams = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) });
 
@@ -27,7 +28,7 @@ const NIGHT = { from: '22:00', to: '06:00', timeZone: 'Europe/Berlin' };
 const SCHEDULE_EXAMPLE: z.input<typeof Schedule> = {
   id: EXAMPLE_ID,
   state: 'active',
-  job: { kind: 'retrieval', mode: 'robot', priority: 20, sampleId: EXAMPLE_ID },
+  job: { kind: 'retrieval', mode: 'robot', priority: 20, priorityName: 'NORMAL', sampleId: EXAMPLE_ID },
   when: { every: NIGHTLY },
   window: NIGHT,
   graceMinutes: 60,
@@ -217,11 +218,12 @@ export function scheduleRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   routes.openapi(editRoute, async (c) => {
     const { actor } = c.var;
     const { id } = c.req.valid('param');
-    const { when, until, graceMinutes, reason, ...rest } = c.req.valid('json');
+    const { when, until, graceMinutes, priority, reason, ...rest } = c.req.valid('json');
     await changeSchedule(db, { actor, reason }, id, versionFromIfMatch(c), {
       ...rest,
       ...(when && { trigger: triggerOf(c, when) }),
       ...(until !== undefined && { until: instantOf(until) }),
+      ...(priority !== undefined && { priority: priorityOf(priority) }),
       ...(graceMinutes !== undefined && { graceMs: graceMinutes * 60_000 }),
     });
     const schedule = await findSchedule(db, actor.tenantId, id);

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { StoreController } from './store-controller.ts';
 import { isFault } from './store-faults.ts';
+import type { StoreMachine } from './store-machine.ts';
 import { type Address, placeName, type Tube, type WorldFile } from './store-world.ts';
 
 /** A request that the side channel refuses, with its HTTP status. */
@@ -15,7 +15,7 @@ class Refused extends Error {
 
 /** What the side channel works on. */
 export interface Cell {
-  readonly controller: StoreController;
+  readonly machine: StoreMachine;
   readonly file: WorldFile;
   /** ends all connections of the wire, and new ones for some time */
   cutWire(forMs: number): void;
@@ -52,13 +52,13 @@ export function createControlChannel(cell: Cell): Server {
 }
 
 async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
-  const { controller, file } = cell;
+  const { machine, file } = cell;
   const { world } = file;
   const path = new URL(request.url ?? '/', 'http://cell').pathname;
   const [, root = '', ...rest] = path.split('/');
   switch (`${request.method} /${root}`) {
     case 'GET /world':
-      return { ...world, triggers: controller.triggers };
+      return { ...world, triggers: machine.triggers };
     case 'GET /log':
       return file.readLog();
     case 'POST /tubes':
@@ -90,32 +90,32 @@ async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
       return { taken };
     }
     case 'GET /faults':
-      return controller.faults.list();
+      return machine.faults.list();
     case 'POST /faults': {
       const fault = await bodyOf(request);
       if (!isFault(fault)) throw new Refused(422, 'there is no such fault, or a field of it is wrong');
-      controller.faults.add(fault);
-      return controller.faults.list();
+      machine.faults.add(fault);
+      return machine.faults.list();
     }
     case 'DELETE /faults':
-      controller.clearFaults();
+      machine.clearFaults();
       return [];
     case 'POST /mode': {
       const mode = field(await bodyOf(request), 'mode');
       if (mode !== 'auto' && mode !== 'manual' && mode !== 'estop') {
         throw new Refused(422, 'mode is auto, manual or estop');
       }
-      controller.setMode(mode);
+      machine.setMode(mode);
       return { mode };
     }
     case 'POST /door':
-      return switched(await bodyOf(request), (on) => controller.setDoor(on));
+      return switched(await bodyOf(request), (on) => machine.setDoor(on));
     case 'POST /alarm':
-      return switched(await bodyOf(request), (on) => controller.setAlarm(on));
+      return switched(await bodyOf(request), (on) => machine.setAlarm(on));
     case 'POST /lock-out':
-      return switched(await bodyOf(request), (on) => controller.setLockOut(on));
+      return switched(await bodyOf(request), (on) => machine.setLockOut(on));
     case 'POST /power-cycle':
-      controller.powerCycle(duration(await bodyOf(request), 'offMs', 200));
+      machine.powerCycle(duration(await bodyOf(request), 'offMs', 200));
       return {};
     case 'POST /cut':
       cell.cutWire(duration(await bodyOf(request), 'forMs', 0));

@@ -74,13 +74,18 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID },
     change: `description = 'Changed'`,
   },
+  exposure_budget: {
+    aggregate: 'exposure_budget',
+    idColumn: 'id',
+    copy: { id: NEW_ID, zone: 'LN2' },
+    change: 'budget_seconds = 90',
+  },
   schedule: { aggregate: 'schedule', idColumn: 'id', copy: { id: NEW_ID }, change: `priority = 90` },
+  picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, SCHEDULE] = Array.from(
-  { length: 10 },
-  (_, i) => `01900000-0000-7000-8000-00000000000${(i + 1).toString(16)}`,
-);
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST, SCHEDULE] =
+  Array.from({ length: 12 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -121,6 +126,8 @@ beforeAll(async () => {
       ['station', STATION ?? '', 1],
       ['session', SESSION ?? '', 1],
       ['deviation', DEVIATION ?? '', 1],
+      ['exposure_budget', BUDGET ?? '', 1],
+      ['picklist', PICKLIST ?? '', 1],
       ['schedule', SCHEDULE ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
@@ -136,6 +143,9 @@ beforeAll(async () => {
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
     `INSERT INTO deviation (tenant_id, id, kind, description, opened_at) VALUES ('${t}', '${DEVIATION}', 'dropped', 'd', now())`,
+    `INSERT INTO exposure_budget (tenant_id, id, zone, hand_seconds) VALUES ('${t}', '${BUDGET}', '-80', 30)`,
+    `INSERT INTO picklist (tenant_id, id, kind, mode, priority, window_size, actor_id, actor_role)
+     VALUES ('${t}', '${PICKLIST}', 'retrieval', 'hand', 20, 4, '${administrator.userId}', 'guest')`,
     `INSERT INTO schedule (tenant_id, id, kind, mode, priority, sample_id, job_order, trigger, grace_minutes, reason, created_by,
                            created_at, next_due)
      VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
@@ -223,5 +233,11 @@ describe('bookkeeping needs no entry', () => {
       sql.raw(`UPDATE sample SET job_id = NULL, project = 'along' WHERE id = '${SAMPLE}'`).execute(tx),
     );
     await expect(along).rejects.toThrow(/has no ledger entry/);
+    for (const clock of ['warm_since = now()', 'exposure_ms = 1', 'freeze_thaw_count = 1']) {
+      const turned = inTenant(app, tenantId, (tx) =>
+        sql.raw(`UPDATE sample SET job_id = NULL, ${clock} WHERE id = '${SAMPLE}'`).execute(tx),
+      );
+      await expect(turned).rejects.toThrow(/has no ledger entry/);
+    }
   });
 });

@@ -2,9 +2,11 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ScheduleActivities } from '../../activities/contract.ts';
 import { createScheduleActivities } from '../../activities/schedule.ts';
+import { markRestored } from '../../db/restore.ts';
 import { cancelSchedule, changeSchedule } from '../../db/schedule-changes.ts';
 import { hasActiveSchedules, listSchedules } from '../../db/schedules.ts';
 import type { Trigger } from '../../domain/schedule.ts';
+import { workflowIds } from '../../workflows/ids.ts';
 import type { jobStartOptions } from '../../workflows/messages/start.ts';
 import { AWAIT_SCAN, Job, ProcessLab } from '../setup/process-lab.ts';
 import { ScheduleLab } from '../setup/schedules.ts';
@@ -350,6 +352,24 @@ describe('schedules', () => {
       SELECT DISTINCT field FROM erasable_value WHERE value LIKE '%SECRET%' ORDER BY 1`);
     expect(erasable.map(({ field }) => field)).toEqual(['comment', 'job_order', 'reason']);
   });
+});
+
+test('in a restored laboratory all that was planned waits until a person lets it go on', async () => {
+  const actor = await lab.store.lab.addTenant();
+  const { tenantId } = actor;
+  const restored = await ScheduleLab.open({ ...lab.store, tenantId, actor });
+  const id = await restored.plan('0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d04', { trigger: everyHour() });
+  await restored.age(id, HOUR + MINUTE);
+  expect(await act.dueRuns(tenantId)).toHaveLength(1);
+  const marked = await markRestored(lab.store.db, tenantId, new Date(), workflowIds.restored);
+  expect(marked.schedules).toBe(1);
+  expect(await act.dueRuns(tenantId)).toEqual([]);
+  const { state, changed } = await restored.read(id);
+  expect([state, changed?.reason]).toEqual(['paused', expect.stringContaining('was restored')]);
+  expect((await restored.entries(id)).at(-1)).toMatchObject({ reason: 'restore', to: 'paused' });
+  await changeSchedule(lab.store.db, { actor, reason: 'Checked.' }, id, 2, { paused: false });
+  expect((await restored.read(id)).state).toBe('active');
+  await restored.close();
 });
 
 test('the fake tells the story that the real one tells', async () => {

@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { enrolledRobots } from '../../db/gateway.ts';
 import { enrolStation } from '../../db/identity.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import { holdRobot } from '../../db/turns.ts';
+import { PRIORITIES } from '../../domain/priority.ts';
+import { PriorityName } from '../../schemas/automation.ts';
 import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
 import { RECONCILE_JOB, type ReconcileInput } from '../../workflows/messages/reconcile.ts';
 import { type ApiReply, openApi, type Person, type TestApi } from '../setup/api.ts';
@@ -47,7 +50,15 @@ const enrol = (changed: Record<string, unknown> = {}, headers: Record<string, st
   api.send({
     path: '/automation/robots',
     as: api.people.lab_administrator,
-    json: { name: 'Robot', store: 'STORE', handoff: 'HANDOFF', host: '127.0.0.1', port: 1502, ...changed },
+    json: {
+      name: 'Robot',
+      store: 'STORE',
+      handoff: 'HANDOFF',
+      host: '127.0.0.1',
+      port: 1502,
+      gate: 'Gate north',
+      ...changed,
+    },
     headers,
   });
 const command = (json: unknown, as: Person = atRobot) =>
@@ -81,7 +92,15 @@ describe('enrolling a robot', () => {
     expect([again.status, again.body]).toEqual([201, first.body]);
     const other = await enrol();
     expect([other.status, other.body.code]).toEqual([409, 'NAME_TAKEN']);
-    expect(await robot()).toMatchObject({ id: robotId, dispatch: 'running', connected: false, queue: [] });
+    expect(await robot()).toMatchObject({
+      id: robotId,
+      driver: 'modbus',
+      gate: 'Gate north',
+      dispatch: 'running',
+      connected: false,
+      faults: [],
+      queue: [],
+    });
     const { actor } = api.people.lab_technician;
     const person = async (name: string, standsAt: string | null): Promise<Person> => {
       const station = await enrolStation(
@@ -125,8 +144,23 @@ describe('commands', () => {
     expect((await command({ command: 'clear', faultId }, elsewhere)).status).toBe(403);
     const cleared = await command({ command: 'clear', faultId });
     expect(cleared.status).toBe(200);
-    expect(cleared.body.heldFaultId).toBeUndefined();
+    expect([cleared.body.heldFaultId, cleared.body.faults]).toEqual([undefined, []]);
     expect((await command({ command: 'clear', faultId })).body.code).toBe('STALE_ANSWER');
+  });
+
+  test('paused now, it is resumed at the robot before anything else', async () => {
+    const paused = await command({ command: 'pause', when: 'now' }, elsewhere);
+    expect([paused.status, paused.body.dispatch]).toEqual([200, 'paused_now']);
+    const refused = await command({ command: 'maintenance' }, elsewhere);
+    expect([refused.status, refused.body.code]).toEqual([409, 'CONFLICT']);
+    expect((await command({ command: 'resume' }, elsewhere)).body.code).toBe('STATION_REQUIRED');
+    expect((await command({ command: 'resume' })).body.dispatch).toBe('running');
+    const wrong = await command({ command: 'pause', when: 'later' });
+    expect([wrong.status, wrong.body.errors[0].pointer]).toEqual([422, '/when']);
+  });
+
+  test('priorities have the names that the API lists', () => {
+    expect([...PriorityName.options]).toEqual(Object.keys(PRIORITIES));
   });
 
   test('there is no raw motion', async () => {
@@ -195,7 +229,7 @@ test('a job by robot says what it waits for, and only who stands at the robot de
     api.send({
       path: `${path}/decision`,
       as,
-      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit },
+      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit, lockedOut: true },
     });
   for (const person of [elsewhere, api.people.lab_administrator]) {
     const refused = await decide(true, person);
@@ -236,7 +270,10 @@ test('the operator is asked when a workflow is gone; a stale answer is refused, 
   expect(asked.body.question).toMatchObject({
     kind: 'workflow_gone',
     detail: expect.any(String),
-    answers: ['at_source', 'at_target', 'with_me', 'not_found'],
+    answers: ['at_source', 'at_target', 'with_me', 'elsewhere', 'damaged', 'not_found'].map((answer) => ({
+      answer,
+      does: expect.any(String),
+    })),
     source: { positionId: position },
   });
   const decide = (changed: Record<string, unknown>, as: Person = atRobot) =>
@@ -258,4 +295,39 @@ test('the operator is asked when a workflow is gone; a stale answer is refused, 
   );
   expect(over.body.question).toBeUndefined();
   expect((await decide({})).body.code).toBe('JOB_FINISHED');
+});
+
+test('a robot is entered with what its controller speaks; a driver there is not is refused', async () => {
+  const { store } = api;
+  const site = await addLocation(store, { type: 'site', name: 'Site 2' });
+  const freezer = await addLocation(store, {
+    type: 'freezer',
+    name: 'Store 2',
+    parent: site,
+    barcode: 'STORE-2',
+  });
+  await addLocation(store, {
+    type: 'handoff',
+    name: 'Hand-off 2',
+    parent: freezer,
+    barcode: 'HANDOFF-2',
+    robotAddress: { cassette: 0, level: 0 },
+  });
+  const second = { name: 'Second', store: 'STORE-2', handoff: 'HANDOFF-2', port: undefined };
+  const refused = await enrol({ ...second, driver: 'telepathy' });
+  expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, '/driver']);
+  expect(refused.body.errors[0].detail).toMatch(/modbus.*ascii/);
+  const ascii = await enrol({ ...second, driver: 'ascii' });
+  expect([ascii.status, ascii.body.driver]).toEqual([201, 'ascii']);
+  const modbus = await enrol({ ...second, name: 'Third' });
+  expect([modbus.status, modbus.body.driver]).toEqual([201, 'modbus']);
+  const { robots } = (await api.send({ path: '/automation/robots' })).body;
+  expect(robots.map(({ driver }: { driver: string }) => driver)).toEqual(['modbus', 'ascii', 'modbus']);
+  const entered = (await enrolledRobots(api.lab.app)).filter(({ tenantId }) => tenantId === api.lab.tenantId);
+  const ports = entered.map(({ name, driver, port }) => [name, driver, port]);
+  expect(ports.toSorted()).toEqual([
+    ['Robot', 'modbus', 1502],
+    ['Second', 'ascii', 8501],
+    ['Third', 'modbus', 502],
+  ]);
 });

@@ -92,7 +92,13 @@ describe('a job is planned', () => {
     });
     expect(placement.body.job).toMatchObject({ register, target: { withinId: expect.any(String) } });
     const known = await plan({ job: { kind: 'placement', sample: 'TUBE-2' } });
-    expect(known.body.job).toEqual({ kind: 'placement', mode: 'hand', priority: 20, sampleId: other });
+    expect(known.body.job).toEqual({
+      kind: 'placement',
+      mode: 'hand',
+      priority: 20,
+      priorityName: 'NORMAL',
+      sampleId: other,
+    });
   });
 
   test('once for the same key', async () => {
@@ -205,14 +211,14 @@ describe('a schedule is changed', () => {
     const moved = await edit(body.id, 1, {
       when: { at },
       window: { from: '00:00', to: '23:59', timeZone: 'UTC' },
-      priority: 60,
+      priority: 'URGENT',
       graceMinutes: 5,
       reason,
     });
     expect(moved.status, JSON.stringify(moved.body)).toBe(200);
     expect(moved.body).toMatchObject({
       when: { at },
-      job: { priority: 60 },
+      job: { priority: 80, priorityName: 'URGENT' },
       graceMinutes: 5,
       version: 2,
       changed: { by: api.people.lab_technician.actor.userId, reason },

@@ -3,8 +3,10 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createHandlingActivities } from '../../activities/handling.ts';
+import { createJobWorkflows } from '../../activities/job-workflows.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
+import { createPicklistActivities } from '../../activities/picklist.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
 import { createScheduleActivities } from '../../activities/schedule.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
@@ -194,6 +196,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
+      ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
       ...createScheduleActivities({ db: lab.app, workflows: temporal.workflow }),
     },
     stickyQueueScheduleToStartTimeout: '2s',

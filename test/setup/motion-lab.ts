@@ -3,6 +3,7 @@ import pg from 'pg';
 import { type Database, openDatabase } from '../../db/connection.ts';
 import { acceptMotion, type Motion, readMotion } from '../../db/motion.ts';
 import { inTenant } from '../../db/tenancy.ts';
+import type { RobotDriver } from '../../domain/controller.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { eventually } from './robot-cell.ts';
 
@@ -46,7 +47,7 @@ export class MotionLab {
   }
 
   /** A tenant with a robot at this port, and a job that has its turn under fence 1. */
-  async addRobot(port: number): Promise<LabRobot> {
+  async addRobot(port: number, driver: RobotDriver = 'modbus'): Promise<LabRobot> {
     const [tenantId, robotId, jobId, boxId] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
     await this.sql('INSERT INTO tenant (id, name) VALUES ($1, $2)', [tenantId, tenantId]);
     await this.sql(
@@ -55,9 +56,12 @@ export class MotionLab {
       [tenantId, boxId],
     );
     await this.sql(
-      `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port) VALUES ($1, $2, 'R', $3, $3, '127.0.0.1', $4)`,
-      [tenantId, robotId, boxId, port],
+      `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port, driver)
+       VALUES ($1, $2, 'R', $3, $3, '127.0.0.1', $4, $5)`,
+      [tenantId, robotId, boxId, port, driver],
     );
+    await this.sql('INSERT INTO robot_state (tenant_id, robot_id) VALUES ($1, $2)', [tenantId, robotId]);
+    await this.sql('INSERT INTO ledger.log (tenant_id, origin) VALUES ($1, $2)', [tenantId, tenantId]);
     await this.addJob(tenantId, robotId, jobId);
     await this.sql(`INSERT INTO robot_turn (tenant_id, robot_id, fence, job_id) VALUES ($1, $2, 1, $3)`, [
       tenantId,

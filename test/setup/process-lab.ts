@@ -102,8 +102,8 @@ export class ProcessLab {
           signals.push({ workflowId, signal, args: signalArgs });
         },
         getHandle: (workflowId) => ({
-          async signal({ name }, granted) {
-            signals.push({ workflowId, signal: name, args: [granted] });
+          async signal({ name }, told) {
+            signals.push({ workflowId, signal: name, args: [told] });
           },
         }),
       },
@@ -134,6 +134,7 @@ export class ProcessLab {
       name: 'R1',
       storeId: freezer,
       handoffId: handoff,
+      driver: 'modbus',
       host: '127.0.0.1',
       port: 1502,
       unitId: 1,

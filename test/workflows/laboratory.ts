@@ -3,7 +3,8 @@ import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
-import type { TurnRequest } from '../../domain/turns.ts';
+import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
+import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 import type { FakeSchedule } from './fake-schedules.ts';
 
@@ -35,7 +36,7 @@ export interface FakeJob {
   readonly mode: 'hand' | 'robot';
   readonly actor: Actor;
   readonly sampleId: string;
-  readonly robotId: string | null;
+  robotId: string | null;
   readonly target: Target;
   /** the hand-off position that was asked for; null = any */
   readonly handoffPositionId: string | null;
@@ -54,6 +55,23 @@ export interface FakeJob {
   source: PlaceRef | null;
   place: PlaceRef | null;
   handoff: PlaceRef | null;
+}
+
+/** One tube of a picklist. */
+export interface FakePicklistItem {
+  readonly order: Pick<FakeJob, 'kind' | 'mode' | 'sampleId' | 'robotId' | 'target' | 'handoffPositionId'>;
+  /** its job, the last one where a full hand-off refused one before */
+  job: FakeJob | null;
+  state: PicklistItemState;
+  waitsForHandoff: boolean;
+  isTold: boolean;
+}
+
+export interface FakePicklist {
+  readonly id: string;
+  readonly window: number;
+  readonly items: readonly FakePicklistItem[];
+  state: PicklistState;
 }
 
 /** What a robot does wrong with the next motion of a kind. */
@@ -81,7 +99,11 @@ export interface FakeRobot {
   turnJobId: string | null;
   /** oldest first */
   heldFaults: string[];
-  dispatch: 'running' | 'paused' | 'maintenance';
+  dispatch: Dispatch;
+  /** robots behind the same gate never have a turn at the same time */
+  gate: string | null;
+  /** robots of one store do each other's work */
+  store: string | null;
   queue: readonly TurnRequest[];
   faults: RobotFault[];
   /** why it stands in a safety hold */
@@ -108,6 +130,7 @@ export class Laboratory {
   readonly samples = new Map<string, FakeSample>();
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
+  readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly schedules = new Map<string, FakeSchedule>();
   readonly alarms = new Set<string>();
@@ -115,6 +138,8 @@ export class Laboratory {
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
+  /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
+  pickupMs: number | null = null;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -160,6 +185,8 @@ export class Laboratory {
       turnJobId: null,
       heldFaults: [],
       dispatch: 'running',
+      gate: null,
+      store: null,
       queue: [],
       faults: [],
       stop: null,
@@ -222,6 +249,23 @@ export class Laboratory {
     return added;
   }
 
+  addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {
+    const added: FakePicklist = {
+      id: this.newId(),
+      window,
+      state: 'RUNNING',
+      items: orders.map((order) => ({
+        order,
+        job: null,
+        state: 'PLANNED',
+        waitsForHandoff: false,
+        isTold: false,
+      })),
+    };
+    this.picklists.set(added.id, added);
+    return added;
+  }
+
   /** A scan that the job will take. */
   goodScan(job: FakeJob): Confirmation {
     const at = job.mode === 'robot' && job.kind === 'placement' ? job.handoff : job.place;
@@ -242,6 +286,9 @@ export class Laboratory {
   }
   job(id: string): FakeJob {
     return found(this.jobs.get(id), `job ${id}`);
+  }
+  picklist(id: string): FakePicklist {
+    return found(this.picklists.get(id), `picklist ${id}`);
   }
   robot(id: string): FakeRobot {
     return found(this.robots.get(id), `robot ${id}`);
@@ -271,6 +318,8 @@ export class Laboratory {
   problems(): string[] {
     const problems: string[] = [];
     for (const job of this.jobs.values()) problems.push(...this.#problemsOfJob(job));
+    for (const { id, state } of this.picklists.values())
+      if (isPicklistLive(state)) problems.push(`picklist ${id} is not over: ${state}`);
     for (const sample of this.samples.values()) {
       const held = [...this.positions.values()].filter(({ sampleId }) => sampleId === sample.id);
       const { custody, physical } = sample;

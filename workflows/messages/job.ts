@@ -45,6 +45,8 @@ export type Reservation =
       readonly leaseExpiresAt: string | null;
       /** the laboratory's own waiting times, where they differ from the presets */
       readonly waits?: Partial<Waits>;
+      /** how long the tube may wait in the hand-off, in ms, by its temperature class; of a retrieval by robot */
+      readonly pickupMs?: number;
     }
   | { readonly outcome: 'refused'; readonly refusal: Refusal };
 

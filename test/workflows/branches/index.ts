@@ -4,10 +4,12 @@ import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
+import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
+import { robotQueues } from './robot-queue.ts';
 import { scans } from './schedule.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
@@ -19,6 +21,8 @@ export const BRANCHES: Branches = {
   ...moves,
   ...reconciliations,
   ...robots,
+  ...picklists,
+  ...robotQueues,
   ...expedites,
   ...failures,
   ...lostTasks,

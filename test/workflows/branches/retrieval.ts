@@ -62,6 +62,11 @@ export const retrievals: Branches = {
     expect(floor.lab.sample(running.job.sampleId).custody.kind).toBe('position');
     return ended;
   },
+  'retrieval-by-robot--nobody-came-in-the-time-of-its-class': async (floor) => {
+    floor.lab.pickupMs = SOON.pickupMs;
+    const running = await floor.start(byRobot);
+    return ends(running, 'FAILED', /Nobody took the tube.*put back/s);
+  },
   'retrieval-by-robot--taken-while-the-robot-is-asked-for': async (floor) => {
     const robot = floor.lab.addRobot();
     const running = await floor.start({ ...byRobot, robot, limits: { pickupMs: 1_500 } });
