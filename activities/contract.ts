@@ -14,9 +14,10 @@ import type {
   PlaceRef,
   Reservation,
 } from '../workflows/messages/job.ts';
+import type { RunEnd } from '../workflows/messages/schedule.ts';
 
 /**
- * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, handling.ts, robot.ts; fakes for workflow
+ * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, handling.ts, robot.ts, schedule.ts; fakes for workflow
  * tests: test/workflows/fakes.ts; test/activities/contract.test.ts holds the fakes against the real ones.
  *
  * Every step that writes is one transaction and idempotent: it stores its result under `workflowId/step` in
@@ -364,6 +365,28 @@ export interface PicklistActivities {
   stopTubes(tenantId: string, picklistId: string): Promise<void>;
   /** Waits, heartbeating, until `advancePicklist` has something to do; returns without it after some minutes. */
   awaitTubes(tenantId: string, picklistId: string): Promise<void>;
+}
+
+/** A run of a schedule that is to be looked at: which one, from 1 on. */
+export interface DueRun {
+  readonly scheduleId: string;
+  readonly run: number;
+}
+
+/** What the scan for due jobs does. All are local activities. */
+export interface ScheduleActivities {
+  /** Runs that are due, longest due first; at most 200, the rest at the next scan. Writes nothing. */
+  dueRuns(tenantId: string): Promise<readonly DueRun[]>;
+  /**
+   * Looks at a due run in one transaction: writes its job, or that it was missed or refused, and when the next is due; then
+   * starts the job's workflow. Of two that look at the same run at once the second finds what the first did and joins its
+   * workflow. A job that is left without one is started by the sweep.
+   * @throws NOT_FOUND
+   */
+  beginRun(
+    tenantId: string,
+    run: DueRun,
+  ): Promise<{ readonly outcome: RunEnd; readonly jobId: string | null }>;
 }
 
 /** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */

@@ -22,6 +22,7 @@ import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
 import { verificationRoutes } from './routes/verification.ts';
 
@@ -112,6 +113,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
     app.route('/', picklistRoutes(dependencies));
+    app.route('/', scheduleRoutes(dependencies));
   } else {
     for (const path of [
       '/automation/placement',
@@ -120,6 +122,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
       '/automation/robots/*',
       '/automation/picklists',
       '/automation/picklists/*',
+      '/automation/schedule',
+      '/automation/schedule/*',
     ]) {
       app.all(path, () => {
         throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);

@@ -45,6 +45,7 @@ export function presentJob(job: JobRecord, links: Links): Job {
     phase: job.phase,
     sampleId: job.sampleId,
     ...(job.robotId !== null && { robotId: job.robotId }),
+    ...(job.scheduleId && { scheduleId: job.scheduleId }),
     priority: job.priority,
     priorityName: priorityName(job.priority),
     requestedBy: {

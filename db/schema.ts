@@ -143,6 +143,7 @@ export interface Job {
   result: Json | null;
   robot_id: string | null;
   sample_id: string;
+  schedule_id: string | null;
   started_at: Timestamp | null;
   state: Generated<string>;
   station_id: string | null;
@@ -418,6 +419,33 @@ export interface Sample {
   zone: string;
 }
 
+export interface Schedule {
+  after_job_id: string | null;
+  change_reason: string | null;
+  changed_at: Timestamp | null;
+  changed_by: string | null;
+  created_at: Timestamp;
+  created_by: string;
+  daily_window: Json | null;
+  grace_minutes: number;
+  id: Generated<string>;
+  job_order: Json;
+  kind: string;
+  last_run: Json | null;
+  max_runs: number | null;
+  mode: string;
+  next_due: Timestamp | null;
+  priority: number;
+  reason: string;
+  runs: Generated<number>;
+  sample_id: string;
+  state: Generated<string>;
+  tenant_id: string;
+  trigger: Json;
+  until: Timestamp | null;
+  version: Generated<number>;
+}
+
 export interface Session {
   close_reason: string | null;
   closed_at: Timestamp | null;
@@ -484,6 +512,7 @@ export interface DB {
   robot_state: RobotState;
   robot_turn: RobotTurn;
   sample: Sample;
+  schedule: Schedule;
   session: Session;
   station: Station;
   step_result: StepResult;

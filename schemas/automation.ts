@@ -62,7 +62,7 @@ export const TargetChoice = z
   .openapi('TargetChoice');
 export type TargetChoice = z.infer<typeof TargetChoice>;
 
-const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
+export const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
 /** Names of domain/priority.ts; test/api/robots.test.ts compares. */
 export const PriorityName = z.enum(['SYSTEM', 'URGENT', 'HIGH', 'NORMAL', 'LOW']);
@@ -73,7 +73,7 @@ const AnyPriority = z.union([PriorityName, z.int().min(0).max(100)]).openapi({
   example: 'NORMAL',
 });
 export const Priority = AnyPriority.default('NORMAL');
-const priorityFields = {
+export const priorityFields = {
   priority: z.int(),
   priorityName: PriorityName.openapi({ description: 'The highest name that is not above the number.' }),
 };
@@ -102,7 +102,7 @@ export const ScanRequest = z
   .openapi('ScanRequest');
 export type ScanRequest = z.infer<typeof ScanRequest>;
 
-const newSampleFields = {
+export const newSampleFields = {
   barcode: NewBarcode,
   type: z.string().trim().min(1).max(100).openapi({ example: 'plasma' }),
   project: z.string().trim().min(1).max(100).optional().openapi({ example: 'HEART-2' }),
@@ -188,6 +188,7 @@ const jobFields = {
   phase: z.string().openapi({ description: 'The step the process is at.', example: 'AWAITING_CONFIRMATION' }),
   sampleId: Id,
   robotId: Id.optional(),
+  scheduleId: Id.optional().openapi({ description: 'The schedule it is a run of.' }),
   ...priorityFields,
   requestedBy: z.object({ userId: Id, role: RoleName, stationId: Id.optional() }),
   createdAt: Instant,

@@ -70,6 +70,7 @@ const jobsRoute = createRoute({
       kind: JobKindName.optional(),
       sample: z.uuid().optional().openapi({ description: 'Id of a sample.' }),
       robot: z.uuid().optional().openapi({ description: 'Id of a robot.' }),
+      schedule: z.uuid().optional().openapi({ description: 'Id of a schedule: its runs.' }),
       live: z
         .enum(['true', 'false'])
         .optional()
@@ -202,13 +203,14 @@ const signalRoute = createRoute({
 export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
   routes.openapi(jobsRoute, async (c) => {
-    const { state, kind, sample, robot, live, limit, cursor } = c.req.valid('query');
+    const { state, kind, sample, robot, schedule, live, limit, cursor } = c.req.valid('query');
     // One more than asked for tells whether there is another page.
     const jobs = await listJobs(db, c.var.actor.tenantId, {
       ...(state && { state }),
       ...(kind && { kind }),
       ...(sample && { sampleId: sample }),
       ...(robot && { robotId: robot }),
+      ...(schedule && { scheduleId: schedule }),
       ...(live && { live: live === 'true' }),
       ...(cursor && { after: cursor }),
       limit: limit + 1,

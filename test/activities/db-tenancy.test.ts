@@ -100,6 +100,7 @@ describe('without a tenant', () => {
     'robot_state',
     'robot_turn',
     'sample',
+    'schedule',
     'session',
     'station',
     'step_result',

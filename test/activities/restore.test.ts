@@ -100,7 +100,14 @@ describe('marking a database as restored', () => {
     const waiting = await lab.retrieval((await lab.storedTube()).sampleId);
     const before = await turnOf(lab);
 
-    expect(await mark(lab)).toEqual({ robots: 1, motions: 1, jobs: 2, unknown: 1, unverified: 0 });
+    expect(await mark(lab)).toEqual({
+      robots: 1,
+      motions: 1,
+      jobs: 2,
+      schedules: 0,
+      unknown: 1,
+      unverified: 0,
+    });
     const motion = await readMotion(lab.store.db, lab.store.tenantId, commandId);
     expect(motion).toMatchObject({ state: 'UNKNOWN', reading: { carrier: null, source: null } });
     expect(motion?.sentAgoMs === null).toBe(state === 'accepted');

@@ -229,4 +229,12 @@ export const MUTANTS: readonly Mutant[] = [
     to: "        return 'skipped';",
     tests: ['test/workflows/branches.test.ts'],
   },
+  {
+    invariant: 2,
+    name: 'a scan that comes second begins the run of a schedule again',
+    file: 'db/schedule-runs.ts',
+    from: 'if (row.runs >= run) return row.last_run;',
+    to: '',
+    tests: ['test/activities/schedule.test.ts'],
+  },
 ];

@@ -10,6 +10,7 @@ import type {
   MotionOutcome,
   PicklistActivities,
   RobotActivities,
+  ScheduleActivities,
   SeenAt,
   SettleResult,
   StepRef,
@@ -43,6 +44,7 @@ import {
   turnGrantedSignal,
 } from '../../workflows/messages/robot.ts';
 import { createFakePicklists, HANDOFF_FULL } from './fake-picklists.ts';
+import { createFakeScheduleActivities } from './fake-schedules.ts';
 import type { FakeJob, FakePosition, FakeRobot, Laboratory } from './laboratory.ts';
 
 export type LaboratoryActivities = StorageActivities &
@@ -50,7 +52,8 @@ export type LaboratoryActivities = StorageActivities &
   HandlingActivities &
   Pick<GatewayActivities, 'inspect'> &
   RobotActivities &
-  PicklistActivities;
+  PicklistActivities &
+  ScheduleActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -649,7 +652,14 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   const hooked = hookedBy(options.hooks ?? {});
   const picklists = createFakePicklists(lab, client, taskQueue);
-  const steps = hooked({ ...storage, ...motion, ...robots, ...picklists, inspect });
+  const steps = hooked({
+    ...storage,
+    ...motion,
+    ...robots,
+    ...picklists,
+    ...createFakeScheduleActivities(lab),
+    inspect,
+  });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }
@@ -675,8 +685,13 @@ function hookedEntries(activities: object, hooks: Hooks, counts: Map<string, num
   ]);
 }
 
-/** The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that. */
+/**
+ * The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that; a
+ * scan gives the schedule there, or only the tenant.
+ */
 function whoseCall(name: string, [first, second]: readonly unknown[]): string {
   if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
-  return String(name === 'commandRobot' ? first : second);
+  if (typeof second === 'object' && second !== null && 'scheduleId' in second)
+    return String(second.scheduleId);
+  return String(name === 'commandRobot' || name === 'dueRuns' ? first : second);
 }

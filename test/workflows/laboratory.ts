@@ -6,6 +6,7 @@ import type { Target } from '../../domain/order.ts';
 import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
 import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
+import type { FakeSchedule } from './fake-schedules.ts';
 
 export interface FakePosition {
   readonly place: PlaceRef;
@@ -131,6 +132,7 @@ export class Laboratory {
   readonly robots = new Map<string, FakeRobot>();
   readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
+  readonly schedules = new Map<string, FakeSchedule>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -192,6 +194,12 @@ export class Laboratory {
       stuck: null,
     };
     this.robots.set(added.id, added);
+    return added;
+  }
+
+  addSchedule(ends: FakeSchedule['ends']): FakeSchedule {
+    const added = { id: this.newId(), runs: 0, isDue: true, ends, jobId: null };
+    this.schedules.set(added.id, added);
     return added;
   }
 

@@ -10,6 +10,7 @@ import { reconciliations } from './reconcile.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
 import { robotQueues } from './robot-queue.ts';
+import { scans } from './schedule.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
 export const BRANCHES: Branches = {
@@ -25,4 +26,5 @@ export const BRANCHES: Branches = {
   ...expedites,
   ...failures,
   ...lostTasks,
+  ...scans,
 };
