@@ -1,4 +1,5 @@
 import type { Actor } from '../domain/actor.ts';
+import type { RobotOperation } from '../domain/controller.ts';
 import type { Refusal } from '../domain/errors.ts';
 import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
@@ -100,6 +101,8 @@ export interface StorageActivities {
    * @throws LEASE_LOST when the position is no longer the job's
    */
   moveCustody(ref: StepRef, seen: SeenAt, next: Mark): Promise<void>;
+  /** Takes a position that the job holds, and in which no tube is recorded, out of use until a person has looked. */
+  blockPlace(ref: StepRef, positionId: string, reason: string): Promise<void>;
   /** Writes state, phase and question where no other step does it on the way. */
   markPhase(ref: StepRef, next: Mark): Promise<void>;
   /** Looks whether the job is still open; writes nothing. @throws JOB_FINISHED with how it ended */
@@ -150,11 +153,13 @@ export interface ParkedProblem {
 
 /** A motion of the robot, as the workflow orders it. */
 export interface MotionOrder {
-  readonly operation: 'pick' | 'place' | 'scan';
+  readonly operation: RobotOperation;
   readonly robotId: string;
   readonly fence: number;
-  /** where to pick or place; for scan the position last picked from */
+  /** where to pick or place, or to transfer from; for scan the position last picked from */
   readonly positionId: string;
+  /** for transfer: where to */
+  readonly toPositionId?: string;
   /** rises only by a recorded decision */
   readonly attempt: number;
   /** written to the job with the order */
@@ -169,7 +174,7 @@ export interface MotionOutcome {
   readonly source: boolean | null;
   readonly target: boolean | null;
   /**
-   * for scan: does what was read belong to the job's sample, null when nothing was read; compared in the database, since
+   * for scan and transfer: does what was read belong to the job's sample, null when nothing was read; compared in the database, since
    * barcodes do not enter histories
    */
   readonly barcodeMatches: boolean | null;
@@ -204,10 +209,20 @@ export interface Delivered {
   readonly refused: string | null;
 }
 
+/** What became of a tube that a store at job level was to bring from place to place. */
+export interface Relocated {
+  readonly moved: MotionOutcome;
+  /** why the record refuses what the sensors saw; null when it does not, or nothing was recorded */
+  readonly refused: string | null;
+}
+
+/** A place a tube stands in. */
+type StandsAt = Extract<SeenAt, { readonly positionId: string }>;
+
 /**
- * A transfer's two halves: heartbeating activities on the control queue, made of the steps above (`pick/1`,
- * `custody/carrier`, `scan/1` …; `place/1`, `custody/target`), each idempotent by itself, so that both may be retried
- * freely.
+ * A tube's way by robot: heartbeating activities on the control queue, made of the steps above (`pick/1`,
+ * `custody/carrier`, `scan/1` …; `place/1`, `custody/target`; `transfer/1`), each idempotent by itself, so that all may be
+ * retried freely. A store at motion level is told to fetch and to deliver, one at job level to relocate.
  */
 export interface HandlingActivities {
   /** Picks the tube up from a position, records that the carrier has it, and reads its label, three times at most. */
@@ -221,10 +236,24 @@ export interface HandlingActivities {
     order: {
       readonly robotId: string;
       readonly fence: number;
-      readonly to: Extract<SeenAt, { readonly positionId: string }>;
+      readonly to: StandsAt;
       readonly arrived: Mark;
     },
   ): Promise<Delivered>;
+  /**
+   * Has the store bring the tube, and records where the sensors saw it, unless the store read another tube's label:
+   * then nothing is recorded as moved. `arrived` is what the job waits for when the label was the right one.
+   */
+  relocateTube(
+    ref: StepRef,
+    order: {
+      readonly robotId: string;
+      readonly fence: number;
+      readonly from: StandsAt;
+      readonly to: StandsAt;
+      readonly arrived: Mark;
+    },
+  ): Promise<Relocated>;
 }
 
 /**

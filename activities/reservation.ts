@@ -7,6 +7,7 @@ import { type HeldPosition, reserveTarget } from '../db/placement.ts';
 import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
 import type { DB } from '../db/schema.ts';
 import type { StepEnd } from '../db/steps.ts';
+import { levelOf, type RobotDriver, type RobotLevel } from '../domain/controller.ts';
 import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
@@ -48,7 +49,8 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
           ...held.reserved,
           leaseExpiresAt: awaitsPerson ? held.reserved.leaseExpiresAt : null,
         };
-        return accepted(reserved, held.explanation, next);
+        const level = await levelOfRobot(change.tx, ref.actor.tenantId, reserved.robotId);
+        return accepted(reserved, level, held.explanation, next);
       },
       refusedReservation,
     );
@@ -76,14 +78,31 @@ interface Held {
   readonly explanation: PlacementExplanation | null;
 }
 
+/** At which level a robot takes orders. */
+async function levelOfRobot(
+  tx: Transaction<DB>,
+  tenantId: string,
+  robotId: string | null,
+): Promise<RobotLevel> {
+  if (robotId === null) return 'motion';
+  const { driver } = await tx
+    .selectFrom('robot')
+    .select('driver')
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', robotId)
+    .executeTakeFirstOrThrow();
+  return levelOf(driver as RobotDriver); // the table's check holds it to these
+}
+
 function accepted(
   reserved: Reserved,
+  robotLevel: RobotLevel,
   explanation: PlacementExplanation | null,
   next: Mark,
 ): StepEnd<Reservation> {
   const { place, source, handoff, robotId } = reserved;
   return {
-    result: { outcome: 'accepted', ...reserved },
+    result: { outcome: 'accepted', ...reserved, robotLevel },
     mark: {
       ...markOf(next),
       started: true,

@@ -251,6 +251,10 @@ export interface Motion {
   slot: number;
   state: Generated<string>;
   tenant_id: string;
+  to_cassette: number | null;
+  to_level: number | null;
+  to_position_id: string | null;
+  to_slot: number | null;
 }
 
 export interface Position {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
-import type { RobotWire } from './robot-wire.ts';
+import { ForeignOperation, type RobotWire } from './robot-wire.ts';
 
 export interface GatewayLog {
   info(fields: Record<string, unknown>, message: string): void;
@@ -164,7 +164,9 @@ export class RobotGateway {
       await this.#wire.arm(motion);
       view = await this.#wire.observe();
     } catch (error) {
-      await this.#notReached(motion, error);
+      if (error instanceof ForeignOperation)
+        await this.#settle(motion, 'FAILED', null, `the command was not sent: ${error.message}`);
+      else await this.#notReached(motion, error);
       return;
     }
     const lookedAt = performance.now();
@@ -352,7 +354,7 @@ export class RobotGateway {
     view: ControllerView | null,
     detail: string,
   ): Promise<void> {
-    const reading = readingOf(motion.operation, view, detail);
+    const reading = readingOf(motion, view, detail);
     while (!this.#abandoned) {
       try {
         const answer = await this.#journal.settle(motion.number, this.#epoch, state, reading);

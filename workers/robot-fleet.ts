@@ -4,6 +4,7 @@ import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
+import { openWorklistStore } from '../devices/worklist-store.ts';
 import type { ControllerView } from '../domain/controller.ts';
 
 /** How often new, moved and retired robots are looked for. */
@@ -84,7 +85,11 @@ export class RobotFleet {
     if (this.#stopping) return;
     for (const [robotId, { robot, gateway }] of this.#served) {
       const now = enrolled.get(robotId);
-      const isSame = now?.host === robot.host && now.port === robot.port && now.unitId === robot.unitId;
+      const isSame =
+        now?.host === robot.host &&
+        now.port === robot.port &&
+        now.unitId === robot.unitId &&
+        now.driver === robot.driver;
       if (!isSame) gateway.stop(); // it is served again, at its new address, once this loop has ended
     }
     for (const robot of enrolled.values()) {
@@ -95,7 +100,8 @@ export class RobotFleet {
   #serve(robot: EnrolledRobot): void {
     const { db, instance, timing, wireTimeoutMs } = this.#parts;
     const log = this.#parts.log({ tenant: robot.tenantId, robot: robot.robotId });
-    const wire = openStoreRobot({ ...robot, timeoutMs: wireTimeoutMs });
+    const open = robot.driver === 'worklist' ? openWorklistStore : openStoreRobot;
+    const wire = open({ ...robot, timeoutMs: wireTimeoutMs });
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
     const onEnded = this.#parts.onServed(robot.robotId, () => gateway.observe());
     const ended = gateway

@@ -64,13 +64,19 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     );
   }
 
-  async function fetchByRobot({ place, handoff, robotId }: AcceptedReservation): Promise<JobOutcome> {
+  async function fetchByRobot({
+    place,
+    handoff,
+    robotId,
+    robotLevel,
+  }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
     await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
       robotId,
+      level: robotLevel,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
       arrived: running('AT_HANDOFF'),

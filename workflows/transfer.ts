@@ -1,10 +1,12 @@
 import type { Mark, MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
+import type { RobotLevel } from '../domain/controller.ts';
 import type { FaultAnswer } from '../domain/fault.ts';
 import type { Phase } from '../domain/job.ts';
 import { classifyPick, classifyPlace, classifyScan, describeOutcome } from '../domain/motion.ts';
 import { motions } from './activities.ts';
 import type { PlaceRef } from './messages/job.ts';
 import { Abandoned, type Process } from './process.ts';
+import { relocate } from './relocation.ts';
 import { UndoStuck } from './saga.ts';
 import type { Turn } from './turn.ts';
 
@@ -17,6 +19,7 @@ export interface Site {
 /** One tube's way from site to site by one robot. */
 export interface Route {
   readonly robotId: string;
+  readonly level: RobotLevel;
   readonly from: Site;
   readonly to: Site;
   /** what the job waits for once the tube stands at `to` */
@@ -30,10 +33,10 @@ export interface Arrival {
 }
 
 export const running = (phase: Phase): Mark => ({ state: 'RUNNING', phase, waitingFor: null });
-const compensating = (phase: Phase): Mark => ({ state: 'COMPENSATING', phase, waitingFor: null });
+export const compensating = (phase: Phase): Mark => ({ state: 'COMPENSATING', phase, waitingFor: null });
 
-const seenAt = ({ kind, place }: Site) => ({ kind, positionId: place.positionId });
-const labelOf = ({ kind, place }: Site): string =>
+export const seenAt = ({ kind, place }: Site) => ({ kind, positionId: place.positionId });
+export const labelOf = ({ kind, place }: Site): string =>
   kind === 'handoff' ? `hand-off ${place.label}` : place.label;
 
 /**
@@ -42,6 +45,7 @@ const labelOf = ({ kind, place }: Site): string =>
  * @throws Abandoned when the tube goes back
  */
 export async function transfer(process: Process, turn: Turn, route: Route): Promise<Arrival> {
+  if (route.level === 'job') return relocate(process, turn, route);
   const { robotId, from, to } = route;
   const carrier: SeenAt = { kind: 'carrier', robotId };
   const before = process.saga.depth;
@@ -112,14 +116,19 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
 }
 
 /** The question when the record does not take what the sensors saw. */
-function refusedByRecord(robotId: string, seen: SeenAt, refused: string | null): ParkedProblem {
+export function refusedByRecord(robotId: string, seen: SeenAt, refused: string | null): ParkedProblem {
   const detail = `The sensors saw the tube (${seen.kind}), but the record refused it: ${refused}`;
   return { kind: 'outcome_unknown', detail, robotId, candidates: [seen] };
 }
 
 /** Asks the operator where the tube is. @throws Abandoned when it is not where the process wanted it */
-async function askWhere(process: Process, problem: ParkedProblem): Promise<Arrival> {
+export async function askWhere(
+  process: Process,
+  problem: ParkedProblem,
+  answered: (answer: FaultAnswer) => Promise<void> = async () => {},
+): Promise<Arrival> {
   const { answer } = await process.ask(problem);
+  await answered(answer);
   if (answer === 'at_target') return { at: 'target', isDeviation: true };
   if (answer === 'with_me') return { at: 'person', isDeviation: true };
   const ended = process.isCancelRequested ? 'CANCELLED' : 'FAILED';

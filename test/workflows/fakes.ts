@@ -139,7 +139,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     return leaseEnd === null ? null : new Date(leaseEnd).toISOString();
   }
 
-  const isFree = (position: FakePosition) => position.sampleId === null && position.reservedBy === null;
+  const isFree = ({ sampleId, reservedBy, blockedReason }: FakePosition) =>
+    sampleId === null && reservedBy === null && blockedReason === null;
+  const levelOf = ({ robotId }: FakeJob) => (robotId === null ? 'motion' : lab.robot(robotId).level);
   const freeOne = (kind: FakePosition['kind']) =>
     [...lab.positions.values()].find((each) => each.kind === kind && isFree(each));
 
@@ -176,8 +178,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     job.source = stands?.place ?? null;
     job.place = target.place;
     job.handoff = handoff?.place ?? null;
-    const { source, place } = job;
-    return { outcome: 'accepted', place, source, handoff: job.handoff, robotId: job.robotId, leaseExpiresAt };
+    const { source, place, robotId } = job;
+    const robotLevel = levelOf(job);
+    return { outcome: 'accepted', place, source, handoff: job.handoff, robotId, robotLevel, leaseExpiresAt };
   }
 
   function wrongScan(job: FakeJob, place: PlaceRef, scan: Confirmation): SettleResult | null {
@@ -233,6 +236,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           source: place,
           handoff: job.handoff,
           robotId: job.robotId,
+          robotLevel: levelOf(job),
           leaseExpiresAt,
         } as const;
       }),
@@ -269,6 +273,12 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         }
         lab.setCustody(lab.sample(job.sampleId), seen);
         mark(job, next);
+      }),
+    blockPlace: async (ref, positionId, reason) =>
+      once(ref, [positionId, reason], (job) => {
+        const position = lab.position(positionId);
+        if (position.reservedBy !== job.id || position.sampleId !== null) return;
+        Object.assign(position, { reservedBy: null, leaseEnd: null, blockedReason: reason });
       }),
     markPhase: async (ref, next) => once(ref, next, (job) => mark(job, next)),
     expectOpen: async ({ jobId }) => {
@@ -361,7 +371,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   }
 
   /** Moves the tube, or does what the robot's next fault says. The interlock refuses before anything is sent. */
-  function execute({ operation, robotId, positionId }: MotionOrder, jobId: string): MotionOutcome {
+  function execute(order: MotionOrder, jobId: string): MotionOutcome {
+    if (order.operation === 'transfer') return transfer(order, jobId);
+    const { operation, robotId, positionId } = order;
     const robot = lab.robot(robotId);
     const inCarrier = lab.tubeAt({ robotId });
     const atPlace = lab.tubeAt({ positionId });
@@ -391,6 +403,39 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       source: operation === 'place' ? null : see({ positionId }),
       target: operation === 'place' ? see({ positionId }) : null,
       barcodeMatches: barcode === null ? null : barcode === lab.sample(lab.job(jobId).sampleId).barcode,
+      detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
+    };
+  }
+
+  /** Brings the tube from place to place and reads its label, or does what the store's next fault says. */
+  function transfer({ robotId, positionId, toPositionId = '' }: MotionOrder, jobId: string): MotionOutcome {
+    const robot = lab.robot(robotId);
+    const tube = lab.tubeAt({ positionId });
+    const isRefused =
+      !tube || lab.tubeAt({ robotId }) !== undefined || lab.tubeAt({ positionId: toPositionId });
+    const index = isRefused ? -1 : robot.faults.findIndex(({ on }) => on === 'transfer');
+    const fault = index < 0 ? undefined : robot.faults.splice(index, 1)[0];
+    const how = isRefused ? 'nothing_moved' : fault?.how;
+    if (tube !== undefined && how !== 'nothing_moved' && how !== 'foreign_nothing_moved') {
+      const { kind } = lab.position(toPositionId);
+      if (how === 'dropped') tube.physical = { kind: 'floor' };
+      else if (how === 'stays_in_carrier') tube.physical = { kind: 'carrier', robotId };
+      else tube.physical = { kind, positionId: toPositionId };
+    }
+    const isSilent = how === 'no_answer';
+    const see = (at: { positionId: string } | { robotId: string }) =>
+      isSilent ? null : lab.tubeAt(at) !== undefined;
+    const isForeign = how === 'foreign' || how === 'foreign_nothing_moved';
+    const isRead = how !== 'unreadable' && how !== 'nothing_moved' && !isSilent && !isRefused;
+    const isRight = !isForeign && tube?.barcode === lab.sample(lab.job(jobId).sampleId).barcode;
+    const isDone = how === undefined || how === 'foreign' || how === 'unreadable';
+    return {
+      state: isSilent ? 'UNKNOWN' : isDone ? 'DONE' : 'FAILED',
+      errorCode: isSilent ? null : isDone ? 0 : 5,
+      carrier: see({ robotId }),
+      source: see({ positionId }),
+      target: see({ positionId: toPositionId }),
+      barcodeMatches: isRead ? isRight : null,
       detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
     };
   }

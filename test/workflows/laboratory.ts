@@ -1,6 +1,7 @@
 import type { Mark, MotionOrder, MotionOutcome, SeenAt } from '../../activities/contract.ts';
 import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
+import type { RobotLevel } from '../../domain/controller.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
 import type { TurnRequest } from '../../domain/turns.ts';
@@ -12,6 +13,8 @@ export interface FakePosition {
   readonly containerBarcode: string;
   sampleId: string | null;
   reservedBy: string | null;
+  /** why it may not be used */
+  blockedReason: string | null;
   /** ms since the epoch; null = no end */
   leaseEnd: number | null;
 }
@@ -58,10 +61,23 @@ export type RobotFault =
       readonly on: 'pick' | 'place';
       readonly how: 'nothing_moved' | 'moved_but_failed' | 'dropped' | 'no_answer';
     }
-  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' };
+  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' }
+  | {
+      readonly on: 'transfer';
+      readonly how:
+        | 'nothing_moved'
+        | 'moved_but_failed'
+        | 'dropped'
+        | 'no_answer'
+        | 'stays_in_carrier'
+        | 'unreadable'
+        | 'foreign'
+        | 'foreign_nothing_moved';
+    };
 
 export interface FakeRobot {
   readonly id: string;
+  readonly level: RobotLevel;
   fence: number;
   turnJobId: string | null;
   /** oldest first */
@@ -122,15 +138,17 @@ export class Laboratory {
       containerBarcode: `BOX-${kind}`,
       sampleId: null,
       reservedBy: null,
+      blockedReason: null,
       leaseEnd: null,
     };
     this.positions.set(place.positionId, added);
     return added;
   }
 
-  addRobot(): FakeRobot {
+  addRobot(level: RobotLevel = 'motion'): FakeRobot {
     const added: FakeRobot = {
       id: this.newId(),
+      level,
       fence: 0,
       turnJobId: null,
       heldFaults: [],

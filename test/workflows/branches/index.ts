@@ -5,6 +5,7 @@ import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
+import { relocations } from './relocation.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
 
@@ -14,6 +15,7 @@ export const BRANCHES: Branches = {
   ...placementByRobot,
   ...retrievals,
   ...moves,
+  ...relocations,
   ...reconciliations,
   ...robots,
   ...expedites,
