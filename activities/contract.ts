@@ -5,6 +5,7 @@ import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
 import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type { Waits } from '../domain/waits.ts';
 import type {
   Answer,
   Confirmation,
@@ -66,6 +67,8 @@ export interface AdoptedJob {
   readonly liveCommandId: string | null;
   /** where the tube may be: null when custody is surely known and no motion was accepted since it was confirmed */
   readonly candidates: readonly SeenAt[] | null;
+  /** the laboratory's own waiting times, where they differ from the presets */
+  readonly waits?: Partial<Waits>;
 }
 
 export type SettleResult =
@@ -81,7 +84,11 @@ export interface StorageActivities {
    * an end only while a person is awaited (`next.state` AWAITING_PERSON); `leaseExpiresAt` is null otherwise.
    */
   reservePlacement(ref: StepRef, next: Mark): Promise<Reservation>;
-  /** Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position. `place` is the source. */
+  /**
+   * Retrieval's first step: takes the sample, keeps its source; by robot also a hand-off position, and `pickupMs` says how
+   * long the tube may wait there. `place` is the source. A retrieval by robot, or a move, that is expected to have the
+   * tube outside its cold for longer than its class may be is refused (EXPOSURE_BUDGET).
+   */
   reserveRetrieval(ref: StepRef, next: Mark): Promise<Reservation>;
   /** Move's first step: takes the sample and the target; `place` is the target, `handoff` null. */
   reserveMove(ref: StepRef, next: Mark): Promise<Reservation>;
@@ -118,7 +125,10 @@ export interface StorageActivities {
   releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
   /** Where the job's sample is now: undo reads custody as it is. */
   custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
-  /** Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. */
+  /**
+   * Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. What would be
+   * COMPLETED is COMPLETED_WITH_DEVIATION where the tube was outside its cold for too long.
+   */
   finishJob(ref: StepRef, state: FinalJobState, detail: string): Promise<void>;
   /**
    * Freezes: custody := unknown with candidates when the tube is not surely known, positions held without expiry, job
@@ -130,6 +140,39 @@ export interface StorageActivities {
     ref: StepRef,
     problem: ParkedProblem,
   ): Promise<{ readonly faultId: string; readonly replaced?: string }>;
+  /**
+   * The last motion does not say where the tube is: custody := unknown with candidates, positions held without expiry, and
+   * the fence of the job's turn rises, so that whatever was ordered under the old one is refused. Returns the new fence.
+   * `stop` is why the robot stands in a safety hold; null when it does not.
+   * @throws TURN_LOST when the job does not have the robot's turn
+   */
+  freeze(
+    ref: StepRef,
+    doubt: {
+      readonly robotId: string;
+      readonly detail: string;
+      readonly candidates: readonly SeenAt[];
+      readonly stop: string | null;
+    },
+  ): Promise<{ readonly fence: number }>;
+  /** The sensors agree where the tube is: custody := that place, by reconciliation; the job goes on. */
+  recordFinding(
+    ref: StepRef,
+    finding: { readonly seen: SeenAt; readonly detail: string; readonly next: Mark },
+  ): Promise<void>;
+  /** Writes that the job stands in a safety hold, and why. */
+  holdForSafety(ref: StepRef, robotId: string, stop: string): Promise<void>;
+  /** Whether a fault of its own, not of this job, holds the robot: a person has to release that. Writes nothing. */
+  isHeld(ref: StepRef, robotId: string): Promise<boolean>;
+  /** Nobody has answered the question of this fault for so long: raises its alarm to the given step, from 1 on. */
+  escalate(ref: StepRef, faultId: string, step: number): Promise<void>;
+  /** The job waits for a robot that is not ready: raises an alarm that says why. False when the robot only has others first. */
+  warnNotReady(ref: StepRef, robotId: string): Promise<boolean>;
+  /**
+   * A position in a quarantine container that the robot reaches and whose temperature serves the sample, reserved for the
+   * job, for a tube that cannot go back to its place; null when there is none.
+   */
+  reserveQuarantine(ref: StepRef, robotId: string): Promise<PlaceRef | null>;
   /**
    * Applies the operator's answer: checks fault id and barcode, moves custody to where the tube was found, clears the
    * alarm and (if fit) the robot's hold. A refusal (stale, wrong barcode) changes nothing.
@@ -169,6 +212,8 @@ export interface MotionOrder {
 /** What the sensors said when a motion settled; null = the sensor did not answer. */
 export interface MotionOutcome {
   readonly state: 'DONE' | 'FAILED' | 'UNKNOWN';
+  /** the command's number, as it went over the wire */
+  readonly number: number;
   readonly errorCode: number | null;
   readonly carrier: boolean | null;
   readonly source: boolean | null;
@@ -178,6 +223,8 @@ export interface MotionOutcome {
    * barcodes do not enter histories
    */
   readonly barcodeMatches: boolean | null;
+  /** why the robot stood in a safety hold when the motion ended; null when it did not, or was not asked */
+  readonly stop: string | null;
   readonly detail: string;
 }
 
@@ -219,23 +266,29 @@ export interface Relocated {
 /** A place a tube stands in. */
 type StandsAt = Extract<SeenAt, { readonly positionId: string }>;
 
+/** What every part of a transfer is ordered with. */
+export interface HandlingOrder {
+  readonly robotId: string;
+  readonly fence: number;
+  /** counts the parts of the transfer, from 1 on: it rises only by what became of the one before */
+  readonly attempt: number;
+}
+
 /**
- * A tube's way by robot: heartbeating activities on the control queue, made of the steps above (`pick/1`,
- * `custody/carrier`, `scan/1` …; `place/1`, `custody/target`; `transfer/1`), each idempotent by itself, so that all may be
- * retried freely. A store at motion level is told to fetch and to deliver, one at job level to relocate.
+ * A tube's way by robot: heartbeating activities on the control queue, made of the steps above (`fetch/1/pick`,
+ * `fetch/1/carrier`, `fetch/1/scan/1` …; `deliver/2/place`, `deliver/2/target`; `relocate/1/transfer` …), each idempotent by
+ * itself, so that all may be retried freely. A store at motion level is told to fetch and to deliver, one at job level to
+ * relocate.
  */
 export interface HandlingActivities {
   /** Picks the tube up from a position, records that the carrier has it, and reads its label, three times at most. */
-  fetchTube(
-    ref: StepRef,
-    order: { readonly robotId: string; readonly fence: number; readonly positionId: string },
-  ): Promise<Fetched>;
+  fetchTube(ref: StepRef, order: HandlingOrder & { readonly positionId: string }): Promise<Fetched>;
+  /** Reads the label of the tube in the carrier, three times at most; `positionId` is where it was picked. */
+  readLabel(ref: StepRef, order: HandlingOrder & { readonly positionId: string }): Promise<MotionOutcome>;
   /** Places the tube, and records where the sensors saw it. `arrived` is what the job waits for then. */
   deliverTube(
     ref: StepRef,
-    order: {
-      readonly robotId: string;
-      readonly fence: number;
+    order: HandlingOrder & {
       readonly to: StandsAt;
       readonly arrived: Mark;
     },
@@ -246,9 +299,7 @@ export interface HandlingActivities {
    */
   relocateTube(
     ref: StepRef,
-    order: {
-      readonly robotId: string;
-      readonly fence: number;
+    order: HandlingOrder & {
       readonly from: StandsAt;
       readonly to: StandsAt;
       readonly arrived: Mark;
@@ -308,12 +359,21 @@ export interface RobotActivities {
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
 }
 
-/** Served on `gateway-<robot>` by the process that owns the wire; read-only, safe at any time. */
+/** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */
 export interface GatewayActivities {
   observe(robotId: string): Promise<Observation>;
+  /**
+   * Points the controller's sensors at a job's own places, and looks. Only while no command is under way.
+   * @throws CONFLICT while one is
+   */
+  inspect(
+    tenantId: string,
+    robotId: string,
+    places: { readonly sourceId: string | null; readonly targetId: string | null },
+  ): Promise<Observation>;
 }
 
-interface Observation {
+export interface Observation {
   readonly mode: 'auto' | 'manual' | 'estop';
   readonly latchedNumber: number;
   readonly busy: boolean;

@@ -55,7 +55,7 @@ export function createHandlingActivities({
   ): Promise<MotionOutcome> {
     for (let n = 1; ; n += 1) {
       const read = await perform(
-        { ...ref, step: `scan/${n}` },
+        { ...ref, step: `${ref.step}/scan/${n}` },
         { ...order, operation: 'scan', next: { state: 'RUNNING', phase: 'VERIFYING', waitingFor: null } },
       );
       if (n === SCANS || classifyScan(read) !== 'unread') return read;
@@ -63,54 +63,56 @@ export function createHandlingActivities({
   }
 
   return {
-    async fetchTube(ref, { robotId, fence, positionId }) {
-      const order = { robotId, fence, positionId, attempt: 1 };
+    async fetchTube(ref, order) {
+      const { robotId } = order;
       const picked = await perform(
-        { ...ref, step: 'pick/1' },
+        { ...ref, step: `${ref.step}/pick` },
         { ...order, operation: 'pick', next: { state: 'RUNNING', phase: 'PICKING', waitingFor: null } },
       );
       if (classifyPick(picked) !== 'picked') return { picked, refused: null, read: null };
       const carrier: SeenAt = { kind: 'carrier', robotId };
       const held = { state: 'RUNNING', phase: 'IN_CARRIER', waitingFor: null } as const;
-      const refused = await record({ ...ref, step: 'custody/carrier' }, carrier, held);
+      const refused = await record({ ...ref, step: `${ref.step}/carrier` }, carrier, held);
       if (refused !== null) return { picked, refused, read: null };
       return { picked, refused, read: await readLabel(ref, order) };
     },
 
-    async deliverTube(ref, { robotId, fence, to, arrived }) {
+    readLabel,
+
+    async deliverTube(ref, { robotId, fence, attempt, to, arrived }) {
       const { positionId } = to;
       const placed = await perform(
-        { ...ref, step: 'place/1' },
+        { ...ref, step: `${ref.step}/place` },
         {
           operation: 'place',
           robotId,
           fence,
           positionId,
-          attempt: 1,
+          attempt,
           next: { state: 'RUNNING', phase: 'PLACING', waitingFor: null },
         },
       );
       if (classifyPlace(placed) !== 'placed') return { placed, refused: null };
-      return { placed, refused: await record({ ...ref, step: 'custody/target' }, to, arrived) };
+      return { placed, refused: await record({ ...ref, step: `${ref.step}/target` }, to, arrived) };
     },
 
-    async relocateTube(ref, { robotId, fence, from, to, arrived }) {
+    async relocateTube(ref, { robotId, fence, attempt, from, to, arrived }) {
       const next: Mark = { state: 'RUNNING', phase: 'TRANSFERRING', waitingFor: null };
       const moved = await perform(
-        { ...ref, step: 'transfer/1' },
+        { ...ref, step: `${ref.step}/transfer` },
         {
           operation: 'transfer',
           robotId,
           fence,
           positionId: from.positionId,
           toPositionId: to.positionId,
-          attempt: 1,
+          attempt,
           next,
         },
       );
       const label = classifyLabel(moved);
       if (classifyTransfer(moved) !== 'placed' || label === 'mismatch') return { moved, refused: null };
-      const step = { ...ref, step: 'custody/target' };
+      const step = { ...ref, step: `${ref.step}/target` };
       return { moved, refused: await record(step, to, label === 'matches' ? arrived : next) };
     },
   };

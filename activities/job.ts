@@ -15,7 +15,7 @@ type JobActivities = Pick<
 >;
 
 /** What a process says of itself, and its end. */
-export function createJobActivities({ db }: StorageDependencies): JobActivities {
+export function createJobActivities({ db, waits }: StorageDependencies): JobActivities {
   return {
     markPhase: (ref, next) =>
       runStep(db, ref, { params: ['markPhase', next] }, async () => ({
@@ -62,10 +62,14 @@ export function createJobActivities({ db }: StorageDependencies): JobActivities 
             facts: { state: job.state },
           });
         }
-        const end = { result: undefined, outcome: 'done', detail: { state, detail } };
-        return isFinal(job.state)
-          ? { ...end, mark: {} }
-          : { ...end, mark: { ...(await closeJob(change, job, state, detail)), started: true } };
+        const end = { result: undefined, outcome: 'done' };
+        if (isFinal(job.state)) return { ...end, mark: {}, detail: { state, detail } };
+        const mark = await closeJob(change, job, state, detail);
+        return {
+          ...end,
+          mark: { ...mark, started: true },
+          detail: { state: mark.state, detail: mark.result.detail },
+        };
       }),
 
     adoptJob: (ref) =>
@@ -74,7 +78,8 @@ export function createJobActivities({ db }: StorageDependencies): JobActivities 
         ref,
         { params: ['adoptJob'], takeOver: true, evenWhenOver: true },
         async (change, job) => {
-          const adopted = isFinal(job.state) ? null : await readLeftBehind(change.tx, job);
+          const left = isFinal(job.state) ? null : await readLeftBehind(change.tx, job);
+          const adopted = left && { ...left, ...(waits && { waits }) };
           return {
             result: adopted,
             mark: adopted ? { started: true } : {},

@@ -63,7 +63,12 @@ export function createMotionActivities({ db, watch }: MotionDependencies): Motio
             const motion = await readMotion(db, tenantId, commandId);
             if (!motion) throw new DomainError('NOT_FOUND', `The journal knows no command ${commandId}.`);
             const settled = settledOf(motion);
-            if (settled) return outcomeOf(settled, await barcodeMatches(db, ref, motion, settled.reading));
+            if (settled)
+              return outcomeOf(
+                motion.number,
+                settled,
+                await barcodeMatches(db, ref, motion, settled.reading),
+              );
             if (looks > 1) context.heartbeat(motion.state);
             await Promise.race([announced.settled, context.cancelled]);
           } finally {
@@ -85,6 +90,7 @@ const NOTHING_SEEN: MotionReading = {
   source: null,
   target: null,
   barcode: null,
+  stop: null,
   detail: 'The gateway reported nothing.',
 };
 
@@ -110,7 +116,7 @@ async function barcodeMatches(
   return row?.matches ?? null;
 }
 
-function outcomeOf({ state, reading }: Settled, matches: boolean | null): MotionOutcome {
-  const { errorCode, carrier, source, target, detail } = reading;
-  return { state, errorCode, carrier, source, target, barcodeMatches: matches, detail };
+function outcomeOf(number: number, { state, reading }: Settled, matches: boolean | null): MotionOutcome {
+  const { errorCode, carrier, source, target, stop, detail } = reading;
+  return { state, number, errorCode, carrier, source, target, barcodeMatches: matches, stop, detail };
 }

@@ -1,18 +1,27 @@
 import { randomUUID } from 'node:crypto';
-import type { Transaction } from 'kysely';
+import { sql, type Transaction } from 'kysely';
 import { clearAlarmsOfJob, raiseAlarm } from '../db/alarms.ts';
 import type { Change } from '../db/change.ts';
 import { lockSample, moveSampleCustody, type SampleRecord } from '../db/custody.ts';
+import { openDeviation } from '../db/deviations.ts';
 import type { JobRecord } from '../db/jobs.ts';
 import { blockHeldPosition } from '../db/location-service.ts';
 import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
+import { checkFit, checkLockedOut } from '../db/robot-safety.ts';
 import { scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
 import { hasAsked } from '../db/steps.ts';
 import { clearHold, holdRobot } from '../db/turns.ts';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
-import { type FaultKind, offeredAnswers, refusalOfAnswer } from '../domain/fault.ts';
+import {
+  type FaultKind,
+  needsLockOut,
+  needsScan,
+  type OpenFault,
+  offeredAnswers,
+  refusalOfAnswer,
+} from '../domain/fault.ts';
 import type { Decision, PlaceRef } from '../workflows/messages/job.ts';
 import type { ParkedProblem, SeenAt, SettleResult, StorageActivities } from './contract.ts';
 import { sourcePlace, targetPlace } from './order.ts';
@@ -23,6 +32,8 @@ type ParkingActivities = Pick<StorageActivities, 'park' | 'applyDecision'>;
 
 const SEVERITY = {
   outcome_unknown: 'critical',
+  dropped: 'critical',
+  foreign_item: 'critical',
   compensation_stuck: 'critical',
   barcode_mismatch: 'high',
   workflow_gone: 'high',
@@ -68,6 +79,16 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
             jobId: job.id,
             robotId: problem.robotId,
           });
+          if (problem.kind === 'dropped' || problem.kind === 'barcode_mismatch') {
+            await openDeviation(change, {
+              tenantId,
+              kind: problem.kind,
+              description: problem.detail,
+              sampleId: sample?.id ?? null,
+              jobId: job.id,
+              robotId: problem.robotId,
+            });
+          }
           const question = await questionOf(change.tx, job, faultId, problem);
           return {
             result: { faultId, ...(replaced && { replaced }) },
@@ -96,20 +117,23 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
         },
         async (change, job) => {
           const { tenantId } = job.actor;
-          checkAnswer(job, decision);
+          const open = checkAnswer(job, decision);
+          if (open.hasRobot) await checkRobot(change.tx, job, open, decision);
           const sample = await lockSample(change.tx, tenantId, job.sampleId);
           const to = whereFound(job, sample, decision);
           if (to !== null && sample !== null) {
             await checkBarcode(change.tx, sample, decision);
+            if (decision.answer === 'elsewhere') await claimPlace(change.tx, job, decision);
             await moveSampleCustody(change, {
               tenantId,
               sample,
               jobId: job.id,
               to,
-              witness: to.kind === 'unknown' ? 'person' : 'barcode',
+              witness: needsScan(decision.answer) ? 'barcode' : 'person',
               type: to.kind === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.found',
             });
             await keepStrangersPlace(change, job);
+            await openDeviationOf(change, job, sample, decision);
           }
           await clearAlarmsOfJob(change, tenantId, job.id);
           if (decision.robotFit) await clearHold(change.tx, tenantId, decision.faultId);
@@ -185,7 +209,7 @@ async function keepStrangersPlace(change: Change, job: JobRecord): Promise<void>
   );
 }
 
-function checkAnswer(job: JobRecord, decision: Decision): void {
+function checkAnswer(job: JobRecord, decision: Decision): OpenFault {
   const { question, faultId } = job;
   const kind = question?.kind;
   const open =
@@ -197,6 +221,61 @@ function checkAnswer(job: JobRecord, decision: Decision): void {
     const { code, detail, errors, facts } = refusal;
     throw new DomainError(code, detail, { ...(errors && { errors }), ...(facts && { facts }) });
   }
+  if (open === null) throw new DomainError('NOT_WAITING', 'The job asks the operator nothing now.');
+  return open;
+}
+
+/** A hand goes in only where the robot is locked out, and the robot moves again only after its reset. */
+async function checkRobot(
+  tx: Transaction<DB>,
+  job: JobRecord,
+  open: OpenFault,
+  decision: Decision,
+): Promise<void> {
+  const { robotId } = job.question ?? {};
+  if (typeof robotId !== 'string') return;
+  const question = { tenantId: job.actor.tenantId, robotId, jobId: job.id };
+  if (needsLockOut(open, decision.answer)) await checkLockedOut(tx, question);
+  if (decision.robotFit) await checkFit(tx, question);
+}
+
+/** The position the tube was found in is the job's from now on, if it is nobody's. */
+async function claimPlace(tx: Transaction<DB>, job: JobRecord, { positionId }: Decision): Promise<void> {
+  if (positionId === null) return;
+  const { tenantId } = job.actor;
+  const place = (await lockPlaces(tx, tenantId, [positionId])).get(positionId);
+  if (!place) throw new DomainError('NOT_FOUND', `There is no position ${positionId}.`);
+  if (place.jobId === job.id) return;
+  if (place.state !== 'free') {
+    throw new DomainError(
+      'POSITION_OCCUPIED',
+      `Position ${place.label} of ${place.containerName} is ${place.state} by the records: take the tube with you and answer with_me.`,
+      { facts: { positionId } },
+    );
+  }
+  await sql`UPDATE position SET state = 'reserved', job_id = ${job.id}
+    WHERE tenant_id = ${tenantId} AND id = ${positionId}`.execute(tx);
+}
+
+const DEVIATION = { not_found: 'sample_lost', damaged: 'sample_damaged' } as const;
+
+/** A tube that is lost or damaged stays a deviation until somebody has settled it. */
+async function openDeviationOf(
+  change: Change,
+  job: JobRecord,
+  sample: SampleRecord,
+  { answer, comment }: Decision,
+): Promise<void> {
+  if (answer !== 'not_found' && answer !== 'damaged') return;
+  const what = answer === 'not_found' ? 'was looked for and not found' : 'was found damaged';
+  await openDeviation(change, {
+    tenantId: job.actor.tenantId,
+    kind: DEVIATION[answer],
+    description: `The tube of a ${job.kind} ${what}.${comment === null ? '' : ` ${comment}`}`,
+    sampleId: sample.id,
+    jobId: job.id,
+    robotId: typeof job.question?.robotId === 'string' ? job.question.robotId : null,
+  });
 }
 
 function isFaultKind(kind: unknown): kind is FaultKind {
@@ -222,7 +301,13 @@ function whereFound(job: JobRecord, sample: SampleRecord | null, decision: Decis
       if (typeof robotId === 'string') return { kind: 'carrier', robotId };
       throw new DomainError('VALIDATION', 'No robot works for this job: the tube is in no carrier.');
     }
+    case 'elsewhere':
+      if (decision.positionId !== null) return { kind: 'position', positionId: decision.positionId };
+      throw new DomainError('VALIDATION', 'Say where the tube was found: container and position.', {
+        errors: [{ pointer: '/place', detail: 'is missing' }],
+      });
     case 'with_me':
+    case 'damaged':
       return { kind: 'person', userId: decision.actor.userId };
     case 'not_found':
       // Whoever answers has looked into every place asked about: what stays is the floor.
@@ -231,7 +316,7 @@ function whereFound(job: JobRecord, sample: SampleRecord | null, decision: Decis
 }
 
 async function checkBarcode(tx: Transaction<DB>, sample: SampleRecord, decision: Decision): Promise<void> {
-  if (decision.answer === 'not_found') return;
+  if (!needsScan(decision.answer)) return;
   if (decision.sampleBarcode === null) {
     throw new DomainError('VALIDATION', 'Scan the tube where it was found.', {
       errors: [{ pointer: '/sampleBarcode', detail: 'is missing' }],

@@ -10,10 +10,13 @@ import type { StepEnd } from '../db/steps.ts';
 import { levelOf, type RobotDriver, type RobotLevel } from '../domain/controller.ts';
 import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
+import type { ExposurePrediction } from '../domain/exposure.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
+import type { Waits } from '../domain/waits.ts';
 import type { PlaceRef, Reservation } from '../workflows/messages/job.ts';
 import { release } from './closing.ts';
 import type { Mark, StepRef, StorageActivities } from './contract.ts';
+import { predictPlacement, requireWithinBudget } from './exposure.ts';
 import { placeRef, type Reserved } from './order.ts';
 import { markOf, runRefusableStep, runStep } from './step.ts';
 import type { StorageDependencies } from './storage.ts';
@@ -49,8 +52,8 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
           ...held.reserved,
           leaseExpiresAt: awaitsPerson ? held.reserved.leaseExpiresAt : null,
         };
-        const level = await levelOfRobot(change.tx, ref.actor.tenantId, reserved.robotId);
-        return accepted(reserved, level, held.explanation, next);
+        const robotLevel = await levelOfRobot(change.tx, ref.actor.tenantId, reserved.robotId);
+        return accepted({ ...held, reserved }, robotLevel, next, deps.waits);
       },
       refusedReservation,
     );
@@ -76,6 +79,10 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
 interface Held {
   readonly reserved: Reserved;
   readonly explanation: PlacementExplanation | null;
+  /** what the move is expected to cost; null = it takes the tube out of no cold */
+  readonly exposure: ExposurePrediction | null;
+  /** how long the tube may wait in the hand-off, in ms; null = it comes to none */
+  readonly pickupMs: number | null;
 }
 
 /** At which level a robot takes orders. */
@@ -95,19 +102,31 @@ async function levelOfRobot(
 }
 
 function accepted(
-  reserved: Reserved,
+  { reserved, explanation, exposure, pickupMs }: Held,
   robotLevel: RobotLevel,
-  explanation: PlacementExplanation | null,
   next: Mark,
+  waits?: Partial<Waits>,
 ): StepEnd<Reservation> {
   const { place, source, handoff, robotId } = reserved;
   return {
-    result: { outcome: 'accepted', ...reserved, robotLevel },
+    result: {
+      outcome: 'accepted',
+      ...reserved,
+      robotLevel,
+      ...(waits && { waits }),
+      ...(pickupMs !== null && { pickupMs }),
+    },
     mark: {
       ...markOf(next),
       started: true,
       ...(robotId !== null && { robotId }),
-      result: { ...reserved, ...(explanation && { explanation }) },
+      result: {
+        ...reserved,
+        ...(explanation && { explanation }),
+        ...(exposure && {
+          exposure: { ...exposure, ...(pickupMs !== null && { pickupSeconds: pickupMs / 1000 }) },
+        }),
+      },
     },
     outcome: 'done',
     detail: { place, source, handoff },
@@ -157,10 +176,15 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
   }
   const { robotId, target } = chosen;
   if (target.outcome === 'refused') throw errorOf(target.refusal);
-  const handoff =
+  const [handoff, exposure] =
     robotId === null
-      ? null
-      : (standing ?? (await handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)));
+      ? [null, null]
+      : await together(
+          standing === null
+            ? handoffFor(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs)
+            : Promise.resolve(standing),
+          predictPlacement(tx, tenantId, sample, robotId),
+        );
   if (order.newSample) recordRegistered(change, sample);
   return {
     reserved: {
@@ -171,6 +195,8 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
       source: standing,
     },
     explanation: target.explanation,
+    exposure,
+    pickupMs: null,
   };
 }
 
@@ -191,11 +217,18 @@ async function reserveForRetrieval(change: Change, job: JobRecord, leaseMs: numb
     return {
       reserved: { place: source, handoff: null, robotId: null, leaseExpiresAt: null, source },
       explanation: null,
+      exposure: null,
+      pickupMs: null,
     };
   }
   const robotId = await robotAt(tx, job, source);
   const handoff = await reserveHandoff(tx, tenantId, job.id, robotId, order.handoffPositionId, leaseMs);
   if (handoff.outcome === 'refused') throw errorOf(handoff.refusal);
+  const exposed = await requireWithinBudget(tx, tenantId, sample, {
+    kind: 'retrieval',
+    robotId,
+    handoffPositionId: handoff.position.positionId,
+  });
   return {
     reserved: {
       place: source,
@@ -205,6 +238,7 @@ async function reserveForRetrieval(change: Change, job: JobRecord, leaseMs: numb
       source,
     },
     explanation: null,
+    ...exposed,
   };
 }
 
@@ -217,6 +251,12 @@ async function reserveForMove(change: Change, job: JobRecord, leaseMs: number): 
   requireCustody(sample, ['position'], 'moved', 'store it first');
   const source = await sourceFor(tx, tenantId, sample, job.id);
   const robotId = job.mode === 'robot' ? await robotAt(tx, job, source) : null;
+  const exposed = await requireWithinBudget(
+    tx,
+    tenantId,
+    sample,
+    robotId === null ? { kind: 'by_hand' } : { kind: 'move', robotId },
+  );
   const target = await reserveTarget(tx, tenantId, job.id, needOf(sample), order.target, leaseMs, {
     robotId,
     exceptContainerId: order.target.kind === 'chosen' ? source.containerId : null,
@@ -231,6 +271,7 @@ async function reserveForMove(change: Change, job: JobRecord, leaseMs: number): 
       source,
     },
     explanation: target.explanation,
+    ...exposed,
   };
 }
 

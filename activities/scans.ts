@@ -128,9 +128,16 @@ export function createScanActivities({ db }: StorageDependencies): ScanActivitie
 
 async function closed(change: Change, job: JobRecord, detail: string): Promise<StepEnd<ClosingResult>> {
   // An operator's answer on the way makes it a deviation, however well it ended.
-  const state = job.result?.deviation === undefined ? 'COMPLETED' : 'COMPLETED_WITH_DEVIATION';
-  const mark = await closeJob(change, job, state, detail);
-  return { result: { outcome: 'closed', state, detail }, mark, outcome: 'done', detail: { detail } };
+  const intended = job.result?.deviation === undefined ? 'COMPLETED' : 'COMPLETED_WITH_DEVIATION';
+  const mark = await closeJob(change, job, intended, detail);
+  const state = mark.state === 'COMPLETED' ? mark.state : 'COMPLETED_WITH_DEVIATION';
+  const told = mark.result.detail;
+  return {
+    result: { outcome: 'closed', state, detail: told },
+    mark,
+    outcome: 'done',
+    detail: { detail: told },
+  };
 }
 
 function refusedScan(refusal: Refusal): StepEnd<{ outcome: 'refused'; refusal: Refusal }> {

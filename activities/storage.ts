@@ -1,6 +1,8 @@
 import type { Database } from '../db/connection.ts';
+import type { Waits } from '../domain/waits.ts';
 import type { StorageActivities } from './contract.ts';
 import { createCustodyActivities } from './custody.ts';
+import { createDoubtActivities } from './doubt.ts';
 import { createJobActivities } from './job.ts';
 import { createParkingActivities } from './parking.ts';
 import { createReservationActivities } from './reservation.ts';
@@ -10,6 +12,8 @@ export interface StorageDependencies {
   readonly db: Database;
   /** how long a person may take before the position goes to somebody else, in ms; 15 minutes when left out */
   readonly leaseMs?: number;
+  /** the laboratory's own waiting times, told to each process by its first step */
+  readonly waits?: Partial<Waits>;
 }
 
 /** What the processes of the store do to the database: local activities of the control queue. */
@@ -20,5 +24,6 @@ export function createStorageActivities(deps: StorageDependencies): StorageActiv
     ...createCustodyActivities(deps),
     ...createJobActivities(deps),
     ...createParkingActivities(deps),
+    ...createDoubtActivities(deps),
   };
 }

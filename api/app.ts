@@ -11,7 +11,9 @@ import { answerError, problemResponse } from './problem.ts';
 import { createRouter } from './route.ts';
 import { authRoutes } from './routes/auth.ts';
 import { jobRoutes } from './routes/automation.ts';
+import { deviationRoutes } from './routes/deviations.ts';
 import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
+import { exposureBudgetRoutes } from './routes/exposure-budgets.ts';
 import { healthRoutes } from './routes/health.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
@@ -98,9 +100,11 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', positionRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
+  app.route('/', exposureBudgetRoutes(dependencies));
   app.route('/', storageProcessRoutes());
-  // Jobs stay with automation off: work by hand is confirmed there.
+  // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));
+  app.route('/', deviationRoutes(dependencies));
   if (dependencies.features.automation) {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));

@@ -1,6 +1,12 @@
 import type { JobRecord, JobStepRecord } from '../db/jobs.ts';
 import type { Job, JobWithSteps, Started } from '../schemas/automation.ts';
-import { JobResult, OperatorQuestion, StepDetail, WaitingFor } from '../schemas/job-view.ts';
+import {
+  type ExposureClock,
+  JobResult,
+  OperatorQuestion,
+  StepDetail,
+  WaitingFor,
+} from '../schemas/job-view.ts';
 import { withoutNulls } from './absent.ts';
 import type { ApiEnv } from './dependencies.ts';
 import type { ProcessAnswer } from './processes.ts';
@@ -16,6 +22,7 @@ export function jobPath(jobId: string): string {
 export function presentJob(job: JobRecord, links: Links): Job {
   const { question, faultId } = job;
   const awaited = waitingFor(job);
+  const result = job.result && JobResult.parse(withoutNulls(job.result));
   return {
     id: job.id,
     kind: job.kind,
@@ -38,13 +45,27 @@ export function presentJob(job: JobRecord, links: Links): Job {
     ...(awaited && { waitingFor: awaited }),
     ...(question &&
       faultId !== null && { question: OperatorQuestion.parse(withoutNulls({ ...question, faultId })) }),
-    ...(job.result && { result: JobResult.parse(withoutNulls(job.result)) }),
+    ...(job.exposed && { exposure: exposureOf(job.exposed, result) }),
+    ...(result && { result }),
     links: {
       self: jobPath(job.id),
       ...(links.temporalUiUrl !== null && {
         temporal: `${links.temporalUiUrl}/namespaces/${encodeURIComponent(links.temporalNamespace)}/workflows/${encodeURIComponent(job.workflowId)}`,
       }),
     },
+  };
+}
+
+function exposureOf(
+  { since, elapsedMs }: NonNullable<JobRecord['exposed']>,
+  result: JobResult | null,
+): ExposureClock {
+  const { budgetSeconds, predictedSeconds } = result?.exposure ?? {};
+  return {
+    since: since.toISOString(),
+    elapsedSeconds: Math.round(elapsedMs) / 1000,
+    ...(budgetSeconds !== undefined && { budgetSeconds }),
+    ...(predictedSeconds !== undefined && { predictedSeconds }),
   };
 }
 

@@ -48,6 +48,9 @@ export function presentSample(sample: SampleView): Sample {
     ...whereaboutsOf(sample),
     aiOptimized: sample.aiOptimized,
     ...(sample.jobId !== null && { jobId: sample.jobId }),
+    ...(sample.exposure.warmSince && { warmSince: sample.exposure.warmSince.toISOString() }),
+    exposureSeconds: sample.exposure.exposureMs / 1000,
+    freezeThawCount: sample.exposure.freezeThawCount,
     createdAt: sample.createdAt.toISOString(),
     version: sample.version,
   };

@@ -133,11 +133,11 @@ export class BenchLaboratory {
     return part;
   }
 
-  async startRobot(name: string, seed: number): Promise<SimulatedRobot> {
+  async startRobot(name: string, seed: number, speed = 0): Promise<SimulatedRobot> {
     const [modbusPort, controlPort] = [await freePort(), await freePort()];
     await this.start(`simulator ${name}`, 'devices/simulators/store-robot.ts', {}, [
       ...['--data', join(this.folder, name), '--port', String(modbusPort)],
-      ...['--control-port', String(controlPort), '--speed', '0', '--seed', String(seed)],
+      ...['--control-port', String(controlPort), '--speed', String(speed), '--seed', String(seed)],
     ]);
     return { modbusPort, controlUrl: `http://127.0.0.1:${controlPort}` };
   }

@@ -8,6 +8,7 @@ import { locationRead } from './location-read.ts';
 import { placement } from './placement.ts';
 import { placementByRobot } from './placement-by-robot.ts';
 import { type Bench, meets, type Result, round } from './result.ts';
+import { rackByTwoRobots, sagaOverhead, shift } from './robots-at-work.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   'early-answer': earlyAnswer,
@@ -15,6 +16,9 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   'placement-by-robot': placementByRobot,
   'last-position': lastPosition,
   'location-read': locationRead,
+  'saga-overhead': sagaOverhead,
+  'rack-by-two-robots': rackByTwoRobots,
+  shift,
 };
 
 const args = process.argv.slice(2);

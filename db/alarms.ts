@@ -29,11 +29,12 @@ interface AlarmRow {
   acknowledged_at: Date | null;
   acknowledged_by: string | null;
   cleared_at: Date | null;
+  escalation: number;
   version: number;
 }
 
 const ALARM = sql`id, kind, severity, message, job_id, robot_id, raised_at, acknowledged_at, acknowledged_by,
-  cleared_at, version`;
+  cleared_at, escalation, version`;
 
 /** Raises an alarm in the change that found its cause. @returns its id */
 export async function raiseAlarm(change: Change, alarm: NewAlarm): Promise<string> {
@@ -62,6 +63,29 @@ export async function clearAlarmsOfJob(change: Change, tenantId: string, jobId: 
   return rows.length;
 }
 
+/** Step of escalation from which an unanswered question is critical. */
+const CRITICAL_FROM = 2;
+
+/** A job's question stays unanswered: its active alarms become high, then critical, and people hear of them again. */
+export async function worsenAlarm(
+  change: Change,
+  tenantId: string,
+  jobId: string,
+  step: number,
+): Promise<void> {
+  const before = await activeAlarms(change.tx, tenantId, jobId);
+  const severity: AlarmSeverity = step >= CRITICAL_FROM ? 'critical' : 'high';
+  const { rows } = await sql<AlarmRow>`
+    UPDATE alarm SET severity = CASE WHEN severity = 'critical' THEN severity ELSE ${severity} END, escalation = ${step},
+      version = version + 1
+    WHERE tenant_id = ${tenantId} AND id = ANY (${before.map((alarm) => alarm.id)}::uuid[]) RETURNING ${ALARM}`.execute(
+    change.tx,
+  );
+  for (const row of rows) {
+    recordAlarm(change, 'alarm.escalated', before.find((alarm) => alarm.id === row.id) ?? null, row);
+  }
+}
+
 async function activeAlarms(tx: Transaction<DB>, tenantId: string, jobId: string): Promise<AlarmRow[]> {
   const { rows } = await sql<AlarmRow>`
     SELECT ${ALARM} FROM alarm WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND cleared_at IS NULL
@@ -84,6 +108,7 @@ function recordAlarm(change: Change, type: EventType, before: AlarmRow | null, a
       alarm_id: after.id,
       kind: after.kind,
       severity: after.severity,
+      escalation: after.escalation,
       job_id: after.job_id,
       robot_id: after.robot_id,
     },
@@ -100,6 +125,7 @@ function contentOf(alarm: AlarmRow): Record<string, JsonValue> {
     kind: alarm.kind,
     severity: alarm.severity,
     message: alarm.message,
+    escalation: alarm.escalation,
     job_id: alarm.job_id,
     robot_id: alarm.robot_id,
     raised_at: alarm.raised_at.toISOString(),

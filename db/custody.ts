@@ -3,14 +3,16 @@ import type { JsonValue } from '../domain/canonical.ts';
 import { type Custody, type CustodyCandidate, custodyLabel, type Witness } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
+import { type Exposure, exposureAfter, isInCold } from '../domain/exposure.ts';
 import type { NewSample } from '../domain/order.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Change } from './change.ts';
+import { judgeExposure } from './exposure.ts';
 import { lockPlaces, type Place } from './places.ts';
 import type { DB } from './schema.ts';
 
 /** A sample as its record says, held by the transaction that read it. */
-export interface SampleRecord {
+export interface SampleRecord extends Exposure {
   readonly id: string;
   readonly barcode: string;
   readonly type: string;
@@ -39,11 +41,14 @@ interface SampleRow {
   witness: Witness;
   ai_optimized: boolean;
   job_id: string | null;
+  warm_since: Date | null;
+  exposure_ms: number;
+  freeze_thaw_count: number;
   version: number;
 }
 
 const SAMPLE = sql`id, barcode, type, project, zone, custody, position_id, robot_id, holder_id, candidates,
-  custody_since, witness, ai_optimized, job_id, version`;
+  custody_since, witness, ai_optimized, job_id, warm_since, exposure_ms, freeze_thaw_count, version`;
 
 /** A sample, held until the transaction ends; null when the tenant has none of that id. */
 export async function lockSample(
@@ -68,6 +73,9 @@ function sampleOf(row: SampleRow): SampleRecord {
     witness: row.witness,
     aiOptimized: row.ai_optimized,
     jobId: row.job_id,
+    warmSince: row.warm_since,
+    exposureMs: row.exposure_ms,
+    freezeThawCount: row.freeze_thaw_count,
     version: row.version,
   };
 }
@@ -97,7 +105,7 @@ function known(id: string | null, sampleId: string): string {
 
 /**
  * Registers a sample that a person holds: its barcode, its row, its first ledger entry. The barcode is not checked first:
- * the unique key decides.
+ * the unique key decides. How long it was outside its cold before is not known, so its clock does not run yet.
  * @throws DomainError BARCODE_TAKEN naming the owner
  */
 export async function registerSample(
@@ -203,7 +211,8 @@ export interface CustodyMove {
 
 /**
  * The only way custody moves. The position left behind stays reserved by the job, without expiry; the position entered
- * must be the job's. Moving to where the sample is already changes nothing and writes no entry.
+ * must be the job's. Moving to where the sample is already changes nothing and writes no entry. The exposure clock runs
+ * with it; a tube that comes back into its cold later than its budget allows leaves a deviation.
  * @throws DomainError LEASE_LOST when the position entered is not the job's any more, POSITION_OCCUPIED when another tube
  * is in it, SAMPLE_BUSY when the sample is not the job's, NOT_FOUND
  */
@@ -226,6 +235,12 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
   const to: Custody = entered
     ? { kind: entered.isHandoff ? 'handoff' : 'position', positionId: entered.positionId }
     : move.to;
+  const exposure = exposureAfter(
+    sample,
+    sample.zone,
+    isInCold(entered?.zone ?? null, sample.zone),
+    change.recordedAt,
+  );
   // Sent in one go; the two foreign keys between sample and position are checked at commit.
   const [, , moved] = await Promise.all([
     left &&
@@ -238,7 +253,8 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
         robot_id = ${to.kind === 'carrier' ? to.robotId : null}, holder_id = ${to.kind === 'person' ? to.userId : null},
         candidates = ${to.kind === 'unknown' ? JSON.stringify(to.candidates) : null}::jsonb,
         custody_since = ${change.recordedAt}, witness = ${move.witness},
-        ai_optimized = ${move.aiOptimized ?? sample.aiOptimized}, version = version + 1
+        ai_optimized = ${move.aiOptimized ?? sample.aiOptimized}, warm_since = ${exposure.warmSince},
+        exposure_ms = ${exposure.exposureMs}, freeze_thaw_count = ${exposure.freezeThawCount}, version = version + 1
       WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`.execute(tx),
   ]);
   const row = moved.rows[0];
@@ -256,6 +272,10 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
     erasable: ['barcode'],
     data: eventData(after, entered ?? left),
   });
+  if (sample.warmSince !== null && after.warmSince === null) {
+    const { id, zone, warmSince } = sample;
+    await judgeExposure(change, { tenantId, sampleId: id, zone, jobId, warmSince });
+  }
   return after;
 }
 
@@ -296,6 +316,9 @@ function contentOf(sample: SampleRecord): Record<string, JsonValue> {
     custody_since: sample.custodySince.toISOString(),
     witness: sample.witness,
     ai_optimized: sample.aiOptimized,
+    warm_since: sample.warmSince?.toISOString() ?? null,
+    exposure_ms: sample.exposureMs,
+    freeze_thaw_count: sample.freezeThawCount,
   };
 }
 

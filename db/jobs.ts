@@ -50,6 +50,8 @@ export interface JobRecord extends NewJob {
   readonly startedAt: Date | null;
   readonly updatedAt: Date;
   readonly finishedAt: Date | null;
+  /** how long the job's tube is outside its cold by now; null when it is not, and where nobody asked */
+  readonly exposed: { readonly since: Date; readonly elapsedMs: number } | null;
 }
 
 export interface JobFilter {
@@ -88,6 +90,8 @@ export interface JobRow {
   readonly started_at: Date | null;
   readonly updated_at: Date;
   readonly finished_at: Date | null;
+  readonly warm_since?: Date | null;
+  readonly warm_ms?: number | null;
 }
 
 /** Writes jobs that nothing has worked on yet, all or none. */
@@ -113,9 +117,15 @@ function insertion(job: NewJob): RawBuilder<unknown> {
             ${JSON.stringify(job.input)}::jsonb)`;
 }
 
+/** A job, and the exposure of the tube it has. */
+const JOB = sql`job.*, tube.warm_since,
+  (extract(epoch FROM clock_timestamp() - tube.warm_since) * 1000)::float8 AS warm_ms`;
+const FROM_JOB = sql`job LEFT JOIN sample tube
+  ON tube.tenant_id = job.tenant_id AND tube.id = job.sample_id AND tube.job_id = job.id`;
+
 /** A job as it stands; null when the tenant has none of that id. */
 export async function jobRecord(db: Database, tenantId: string, id: string): Promise<JobRecord | null> {
-  const query = sql<JobRow>`SELECT * FROM job WHERE tenant_id = ${tenantId} AND id = ${id}`;
+  const query = sql<JobRow>`SELECT ${JOB} FROM ${FROM_JOB} WHERE job.tenant_id = ${tenantId} AND job.id = ${id}`;
   const [row] = await read(db, tenantId, query.compile(db.kysely), 'job_record');
   return row ? jobFromRow(row) : null;
 }
@@ -127,10 +137,10 @@ export async function jobById(
   id: string,
 ): Promise<(JobRecord & { readonly steps: readonly JobStepRecord[] }) | null> {
   const query = sql<JobRow & { steps: { step: string; outcome: string; detail: JsonObject; at: string }[] }>`
-    SELECT job.*, (SELECT coalesce(jsonb_agg(jsonb_build_object('step', s.step, 'outcome', s.outcome,
+    SELECT ${JOB}, (SELECT coalesce(jsonb_agg(jsonb_build_object('step', s.step, 'outcome', s.outcome,
                                     'detail', s.detail, 'at', s.at) ORDER BY s.seq), '[]')
                    FROM job_step s WHERE s.tenant_id = job.tenant_id AND s.job_id = job.id) AS steps
-    FROM job WHERE tenant_id = ${tenantId} AND id = ${id}`.compile(db.kysely);
+    FROM ${FROM_JOB} WHERE job.tenant_id = ${tenantId} AND job.id = ${id}`.compile(db.kysely);
   const [row] = await read(db, tenantId, query);
   if (!row) return null;
   return { ...jobFromRow(row), steps: row.steps.map((step) => ({ ...step, at: new Date(step.at) })) };
@@ -138,19 +148,19 @@ export async function jobById(
 
 /** A page of jobs, newest first. */
 export async function listJobs(db: Database, tenantId: string, filter: JobFilter): Promise<JobRecord[]> {
-  const conditions = [sql`tenant_id = ${tenantId}`];
+  const conditions = [sql`job.tenant_id = ${tenantId}`];
   if (filter.state) conditions.push(sql`state = ${filter.state}`);
   if (filter.kind) conditions.push(sql`kind = ${filter.kind}`);
-  if (filter.sampleId) conditions.push(sql`sample_id = ${filter.sampleId}`);
-  if (filter.robotId) conditions.push(sql`robot_id = ${filter.robotId}`);
+  if (filter.sampleId) conditions.push(sql`job.sample_id = ${filter.sampleId}`);
+  if (filter.robotId) conditions.push(sql`job.robot_id = ${filter.robotId}`);
   if (filter.live === true) conditions.push(sql`finished_at IS NULL`);
   if (filter.live === false) conditions.push(sql`finished_at IS NOT NULL`);
-  if (filter.after) conditions.push(sql`id < ${filter.after}`);
+  if (filter.after) conditions.push(sql`job.id < ${filter.after}`);
   const rows = await read(
     db,
     tenantId,
-    sql<JobRow>`SELECT * FROM job WHERE ${sql.join(conditions, sql` AND `)}
-      ORDER BY id DESC LIMIT ${filter.limit}`.compile(db.kysely),
+    sql<JobRow>`SELECT ${JOB} FROM ${FROM_JOB} WHERE ${sql.join(conditions, sql` AND `)}
+      ORDER BY job.id DESC LIMIT ${filter.limit}`.compile(db.kysely),
   );
   return rows.map(jobFromRow);
 }
@@ -182,6 +192,7 @@ export function jobFromRow(row: JobRow): JobRecord {
     startedAt: row.started_at,
     updatedAt: row.updated_at,
     finishedAt: row.finished_at,
+    exposed: row.warm_since ? { since: row.warm_since, elapsedMs: Math.max(0, row.warm_ms ?? 0) } : null,
   };
 }
 

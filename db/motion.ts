@@ -104,12 +104,14 @@ function readingOf(outcome: unknown): MotionReading | null {
   };
   const errorCode = value.get('errorCode');
   const barcode = value.get('barcode');
+  const stop = value.get('stop');
   return {
     errorCode: typeof errorCode === 'number' ? errorCode : null,
     carrier: flag('carrier'),
     source: flag('source'),
     target: flag('target'),
     barcode: typeof barcode === 'string' ? barcode : null,
+    stop: typeof stop === 'string' ? stop : null,
     detail: String(value.get('detail') ?? ''),
   };
 }
@@ -278,6 +280,31 @@ async function addressOf(tx: Transaction<DB>, request: MotionRequest, positionId
     );
   }
   return { cassette: place.robot_cassette, level: place.robot_level, slot: place.ordinal };
+}
+
+/**
+ * Where a robot finds a position.
+ * @throws DomainError NOT_FOUND, OUT_OF_REACH
+ */
+export async function robotAddress(
+  db: Database,
+  tenantId: string,
+  positionId: string,
+): Promise<{ readonly cassette: number; readonly level: number; readonly slot: number }> {
+  const [place] = await read(
+    db,
+    tenantId,
+    sql<{ slot: number; cassette: number | null; level: number | null; name: string }>`
+      SELECT p.ordinal AS slot, l.robot_cassette AS cassette, l.robot_level AS level, l.name FROM position p
+      JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
+      WHERE p.tenant_id = ${tenantId} AND p.id = ${positionId}`.compile(db.kysely),
+  );
+  if (!place) throw new DomainError('NOT_FOUND', `there is no position ${positionId}`);
+  const { cassette, level, slot, name } = place;
+  if (cassette === null || level === null) {
+    throw new DomainError('OUT_OF_REACH', `${name} has no cassette and level, so no robot reaches it`);
+  }
+  return { cassette, level, slot };
 }
 
 /** The journal's line of a command; null when it was never accepted. */

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { cellLabel, type Grid, type LabelScheme } from '../domain/grid.ts';
+import type { Zone } from '../domain/zone.ts';
 import type { DB } from './schema.ts';
 
 /** A position with what is in it, who holds it, and how people name it. */
@@ -17,6 +18,8 @@ export interface Place {
   readonly containerBarcode: string | null;
   readonly grid: Grid;
   readonly isHandoff: boolean;
+  /** in force there; null = none is known */
+  readonly zone: Zone | null;
 }
 
 interface PlaceRow {
@@ -34,6 +37,7 @@ interface PlaceRow {
   row_labels: LabelScheme;
   column_labels: LabelScheme;
   is_handoff: boolean;
+  effective_zone: Zone | null;
 }
 
 /** Holds positions until the transaction ends, in the order of their ids so that no two wait for each other. */
@@ -62,7 +66,8 @@ async function selectPlaces(
 ): Promise<Map<string, Place>> {
   const { rows } = await sql<PlaceRow>`
     SELECT p.id, p.container_id, p.grid_row, p.grid_column, p.state, p.sample_id, p.job_id,
-           l.name, l.barcode, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff
+           l.name, l.barcode, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff,
+           l.effective_zone
     FROM position p JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     WHERE p.tenant_id = ${tenantId} AND p.id = ANY (${[...positionIds]}::uuid[])
     ORDER BY p.id ${lock}`.execute(tx);
@@ -89,6 +94,7 @@ function placeOf(row: PlaceRow): Place {
     containerBarcode: row.barcode,
     grid,
     isHandoff: row.is_handoff,
+    zone: row.effective_zone,
   };
 }
 

@@ -1,5 +1,6 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/custody.ts';
+import type { Exposure } from '../domain/exposure.ts';
 import { cellLabel, type LabelScheme } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
@@ -42,6 +43,7 @@ export interface SampleView extends SampleWhereabouts {
   readonly aiOptimized: boolean;
   /** the live job that has it */
   readonly jobId: string | null;
+  readonly exposure: Exposure;
   readonly createdAt: Date;
   readonly version: number;
 }
@@ -74,6 +76,9 @@ interface SampleRow extends WhereaboutsRow {
   zone: Zone;
   ai_optimized: boolean;
   job_id: string | null;
+  warm_since: Date | null;
+  exposure_ms: number;
+  freeze_thaw_count: number;
   created_at: Date;
   version: number;
   ordinal: number;
@@ -84,8 +89,8 @@ const WHEREABOUTS = sql`
   p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, l.grid_rows, l.grid_columns, l.row_labels,
   l.column_labels, l.path, l.effective_zone AS container_zone`;
 
-const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.created_at, s.version,
-  p.ordinal`;
+const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
+  s.freeze_thaw_count, s.created_at, s.version, p.ordinal`;
 
 const FROM_SAMPLE = sql`
   FROM sample s
@@ -148,6 +153,11 @@ function sampleOf(row: SampleRow): SampleView {
     zone: row.zone,
     aiOptimized: row.ai_optimized,
     jobId: row.job_id,
+    exposure: {
+      warmSince: row.warm_since,
+      exposureMs: row.exposure_ms,
+      freezeThawCount: row.freeze_thaw_count,
+    },
     createdAt: row.created_at,
     version: row.version,
   };

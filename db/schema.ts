@@ -35,6 +35,7 @@ export interface Alarm {
   acknowledged_at: Timestamp | null;
   acknowledged_by: string | null;
   cleared_at: Timestamp | null;
+  escalation: Generated<number>;
   id: Generated<string>;
   job_id: string | null;
   kind: string;
@@ -69,6 +70,7 @@ export interface Barcode {
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
+  closing_comment: string | null;
   description: string;
   facts: Generated<Json>;
   id: Generated<string>;
@@ -100,6 +102,16 @@ export interface Event {
   tenant_id: string;
   time: Timestamp;
   type: string;
+}
+
+export interface ExposureBudget {
+  budget_seconds: number | null;
+  hand_seconds: number;
+  id: Generated<string>;
+  pickup_seconds: number | null;
+  tenant_id: string;
+  version: Generated<number>;
+  zone: string;
 }
 
 export interface IdempotencyKey {
@@ -355,6 +367,8 @@ export interface Sample {
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
+  exposure_ms: Generated<number>;
+  freeze_thaw_count: Generated<number>;
   holder_id: string | null;
   id: Generated<string>;
   job_id: string | null;
@@ -364,6 +378,7 @@ export interface Sample {
   tenant_id: string;
   type: string;
   version: Generated<number>;
+  warm_since: Timestamp | null;
   witness: string;
   zone: string;
 }
@@ -412,6 +427,7 @@ export interface DB {
   deviation: Deviation;
   erasable_value: ErasableValue;
   event: Event;
+  exposure_budget: ExposureBudget;
   idempotency_key: IdempotencyKey;
   job: Job;
   job_step: JobStep;

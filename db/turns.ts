@@ -61,6 +61,27 @@ export async function grantTurnTo(
 }
 
 /**
+ * Raises the fence of the job's turn: what was ordered under the old one is refused from now on.
+ * @throws DomainError TURN_LOST when the job does not have the turn
+ */
+export async function raiseFence(
+  tx: Transaction<DB>,
+  tenantId: string,
+  robotId: string,
+  jobId: string,
+): Promise<number> {
+  const { rows } = await sql<{ fence: number }>`
+    UPDATE robot_turn SET fence = fence + 1
+    WHERE tenant_id = ${tenantId} AND robot_id = ${robotId} AND job_id = ${jobId} RETURNING fence`.execute(
+    tx,
+  );
+  const fence = rows[0]?.fence;
+  if (fence === undefined)
+    throw new DomainError('TURN_LOST', `Job ${jobId} does not have the turn of robot ${robotId}.`);
+  return fence;
+}
+
+/**
  * Ends the job's turn at a robot, where it has it.
  * @throws DomainError CONFLICT while a command of the job is under way: await it first
  */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
-import { ForeignOperation, type RobotWire } from './robot-wire.ts';
+import { ForeignOperation, type RobotWire, type WireCommand } from './robot-wire.ts';
 
 export interface GatewayLog {
   info(fields: Record<string, unknown>, message: string): void;
@@ -56,6 +56,8 @@ export class RobotGateway {
   #wake: (() => void) | null = null;
   #rung = false;
   #reportedAt = 0;
+  /** a command is under way */
+  #isServing = false;
   /** a number this process marked, or may have marked, SENT and did not trigger */
   #untriggered = 0;
   /** when this process first tried to send a command, by its number */
@@ -91,6 +93,17 @@ export class RobotGateway {
     return this.#wire.observe();
   }
 
+  /**
+   * Points the sensors at places and looks; moves nothing.
+   * @throws Error while a command is under way: its own sensors are looked at then
+   */
+  async inspect(places: readonly Omit<WireCommand, 'number'>[]): Promise<ControllerView> {
+    if (this.#isServing)
+      throw new Error('a command is under way: the robot cannot be asked about other places now');
+    for (const place of places) await this.#wire.disarm(place);
+    return this.#wire.observe();
+  }
+
   /** Serves until stopped, or until another gateway has taken the epoch. */
   async run(): Promise<'stopped' | 'epoch_lost'> {
     try {
@@ -104,8 +117,7 @@ export class RobotGateway {
         await this.#guarded(async () => {
           const motion = await this.#journal.live();
           if (!motion) await this.#lookIdle();
-          else if (motion.state === 'SENT') await this.#recover(motion);
-          else await this.#execute(motion);
+          else await this.#serve(motion);
         });
       }
       return 'stopped';
@@ -114,6 +126,16 @@ export class RobotGateway {
       throw error;
     } finally {
       this.#wire.close();
+    }
+  }
+
+  async #serve(motion: LiveMotion): Promise<void> {
+    this.#isServing = true;
+    try {
+      if (motion.state === 'SENT') await this.#recover(motion);
+      else await this.#execute(motion);
+    } finally {
+      this.#isServing = false;
     }
   }
 

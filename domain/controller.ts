@@ -137,6 +137,8 @@ export interface MotionReading {
   readonly target: boolean | null;
   /** for a scan or a transfer: what was read */
   readonly barcode: string | null;
+  /** why the controller stood in a safety hold then; null when it did not, or was not asked */
+  readonly stop: string | null;
   /** a sentence for people */
   readonly detail: string;
 }
@@ -160,13 +162,16 @@ export function readingOf(
   view: ControllerView | null,
   detail: string,
 ): MotionReading {
-  if (!view) return { errorCode: null, carrier: null, source: null, target: null, barcode: null, detail };
+  if (!view) {
+    return { errorCode: null, carrier: null, source: null, target: null, barcode: null, stop: null, detail };
+  }
   return {
     errorCode: view.errorCode,
     carrier: view.carrier,
     source: operation === 'pick' || operation === 'transfer' ? view.source : null,
     target: operation === 'place' || operation === 'transfer' ? view.target : null,
     barcode: view.latchedNumber === number && hasRead(operation, view) ? view.barcode : null,
+    stop: safetyStop(view),
     detail,
   };
 }

@@ -40,6 +40,11 @@ export const ERRORS = {
   },
   SAMPLE_BUSY: { status: 409, retryable: false, title: 'Another job has the sample' },
   SAMPLE_NOT_STORED: { status: 409, retryable: false, title: 'The sample is not where this can be done' },
+  EXPOSURE_BUDGET: {
+    status: 409,
+    retryable: false,
+    title: 'The tube would be outside its cold for too long',
+  },
   LEASE_LOST: {
     status: 409,
     retryable: false,

@@ -23,12 +23,14 @@ export const EVENT_TYPES = [
   'storage.sample.taken', // custody: a person
   'storage.sample.custody_unknown', // custody: unknown, with candidates
   'storage.sample.found', // custody known again, by an operator's answer
+  'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
   'alarm.raised',
+  'alarm.escalated',
   'alarm.cleared',
   'deviation.opened',
   'deviation.closed',
@@ -48,6 +50,7 @@ export const AGGREGATES = [
   'sample',
   'alarm',
   'deviation',
+  'exposure_budget',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

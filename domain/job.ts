@@ -40,8 +40,10 @@ export const PHASES = [
   'AT_HANDOFF',
   'PUTTING_BACK',
   'RETURNING',
+  'RECONCILING',
   'OUTCOME_UNKNOWN',
   'COMPENSATION_STUCK',
+  'SAMPLE_LOST',
   'SETTLED',
 ] as const;
 export type Phase = (typeof PHASES)[number];

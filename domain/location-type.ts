@@ -21,6 +21,9 @@ export interface LocationType {
   } | null;
 }
 
+/** Code of the type whose containers take tubes that cannot go back to their place: the system stores nothing else there. */
+export const QUARANTINE_TYPE = 'quarantine';
+
 /** Code of the type whose locations are hand-offs unless they say otherwise. */
 export const HANDOFF_TYPE = 'handoff';
 
@@ -78,6 +81,7 @@ export const DEFAULT_LOCATION_TYPES: readonly LocationType[] = [
   box('plate_96', 'Plate 96', 8, 12),
   box('plate_384', 'Plate 384', 16, 24),
   box('plate_1536', 'Plate 1536', 32, 48),
+  box(QUARANTINE_TYPE, 'Quarantine', 1, 12),
   {
     code: HANDOFF_TYPE,
     name: 'Hand-off',

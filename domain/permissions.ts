@@ -29,12 +29,17 @@ const KEEPERS = [
   'lab_technician',
 ] as const satisfies readonly Role[];
 
+/** Those who answer for quality: they set limits and close what went wrong. */
+const QUALITY = ['lab_administrator', 'principal_investigator'] as const satisfies readonly Role[];
+
 /** Who may do what: the only place that says so. Every route names one of these actions. */
 export const PERMISSIONS = {
   'session.own': EVERYBODY,
   'location.read': EVERYBODY,
   'location.edit': KEEPERS,
   'sample.read': MEMBERS,
+  'exposure_budget.read': MEMBERS,
+  'exposure_budget.edit': QUALITY,
   'sample.place': BENCH,
   'sample.move': BENCH,
   'sample.retrieve': BENCH,
@@ -44,6 +49,8 @@ export const PERMISSIONS = {
   'job.decide': KEEPERS,
   'job.cancel': BENCH,
   'job.signal': BENCH,
+  'deviation.read': MEMBERS,
+  'deviation.close': QUALITY,
   'robot.read': MEMBERS,
   'robot.enrol': ['lab_administrator'],
   'robot.command': ['lab_administrator', 'lab_technician'],

@@ -1,8 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import { RoleName } from './identity.ts';
 import {
+  ExposureClock,
   FaultAnswerName,
   JobResult,
+  NextStepName,
   OperatorQuestion,
   Place,
   PlacementExplanation,
@@ -183,6 +185,7 @@ const jobFields = {
   cancelRequestedAt: Instant.optional(),
   waitingFor: WaitingFor.optional().openapi({ description: 'While it waits for a person or a robot.' }),
   question: OperatorQuestion.optional().openapi({ description: 'While it waits for an operator’s answer.' }),
+  exposure: ExposureClock.optional().openapi({ description: 'While its tube is outside its cold.' }),
   result: JobResult.optional(),
   links: z.object({ self: z.string(), temporal: z.string().optional() }),
 };
@@ -239,8 +242,20 @@ export const DecisionRequest = z
     answer: FaultAnswerName.openapi({
       description: 'Where the tube is. `retry_undo` answers a stuck compensation only.',
     }),
+    next: NextStepName.default('release').openapi({
+      description:
+        'With `at_source` and `in_carrier`, where the question offers it: `go_on` has the robot go on with the job, `release` ends it.',
+    }),
+    place: z.strictObject({ location: Reference, position: PositionLabel }).optional().openapi({
+      description: 'With `elsewhere`: the container and position the tube was found in, and stands in.',
+    }),
+    lockedOut: z.boolean().default(false).openapi({
+      description:
+        'The robot was locked out by its hardware before a hand went into the cell. Where the controller tells of its lock-out, it must have been seen.',
+    }),
     sampleBarcode: NewBarcode.optional().openapi({
-      description: 'The tube’s barcode, scanned where it was found; not for not_found and retry_undo.',
+      description:
+        'The tube’s barcode, scanned where it was found; not for damaged, not_found and retry_undo.',
     }),
     robotFit: z.boolean().openapi({
       description: 'May the robot go on working? `true` is taken only from a station enrolled at it.',

@@ -13,6 +13,40 @@ const port = z.coerce.number({ error: notAPort }).int(notAPort).min(1, notAPort)
 const number = (what: string) => z.coerce.number({ error: `should be ${what}` });
 const positive = (what: string) => number(what).positive(`should be ${what}`);
 
+const seconds = z.number().positive().max(86_400).optional();
+const waitsExample = 'should be JSON in seconds like {"pickup":300,"escalate":[60,300]}';
+
+/** Waiting times of the processes, in seconds, as `domain/waits.ts` names them. */
+const waits = text
+  .transform((json, context) => {
+    try {
+      return JSON.parse(json) as unknown;
+    } catch {
+      context.addIssue({ code: 'custom', message: waitsExample });
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z.strictObject(
+      {
+        queue: seconds,
+        notReady: seconds,
+        pickup: seconds,
+        observeEvery: seconds,
+        observe: seconds,
+        holdLook: seconds,
+        escalate: z.array(z.number().positive().max(604_800)).max(10).optional(),
+        undo: seconds,
+      },
+      {
+        error: `${waitsExample}, with queue, notReady, pickup, observeEvery, observe, holdLook, escalate, undo`,
+      },
+    ),
+  );
+
+/** Waiting times that differ from the presets, in seconds. */
+export type WaitsInSeconds = z.infer<typeof waits>;
+
 /** All names the laboratory knows. What is not set (or empty) takes its preset, or null where a part is then absent. */
 const variables = z.object({
   STORAGE_HOST: text.default('127.0.0.1'),
@@ -61,6 +95,7 @@ const variables = z.object({
     'cannot be false: every change is recorded in the ledger; leave it out or set true',
   ),
   AUTOMATION_ENABLED: flag(true),
+  AUTOMATION_WAITS: waits.nullable().default(null),
   ENERGY_OPTIMIZATION: flag(true),
   MOBILE_ENABLED: flag(true),
   LOG_LEVEL: z
@@ -143,6 +178,8 @@ export interface Settings {
   readonly predictionHorizonDays: number;
   readonly digitalTwinEnabled: boolean;
   readonly automationEnabled: boolean;
+  /** waiting times of the processes that differ from the presets */
+  readonly automationWaits: WaitsInSeconds | null;
   readonly energyOptimization: boolean;
   readonly mobileEnabled: boolean;
   readonly logLevel: z.infer<typeof variables>['LOG_LEVEL'];
@@ -225,6 +262,7 @@ export function loadEnvironment(
     predictionHorizonDays: v.PREDICTION_HORIZON,
     digitalTwinEnabled: v.DIGITAL_TWIN_ENABLED,
     automationEnabled: v.AUTOMATION_ENABLED,
+    automationWaits: v.AUTOMATION_WAITS,
     energyOptimization: v.ENERGY_OPTIMIZATION,
     mobileEnabled: v.MOBILE_ENABLED,
     logLevel: v.LOG_LEVEL,

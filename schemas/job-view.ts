@@ -4,6 +4,8 @@ import { Id, Instant } from './problem.ts';
 /** Lists of domain/fault.ts and domain/placement.ts; test/api/job-view.test.ts compares what the API answers. */
 export const FaultKindName = z.enum([
   'outcome_unknown',
+  'dropped',
+  'foreign_item',
   'compensation_stuck',
   'workflow_gone',
   'step_conflict',
@@ -14,9 +16,12 @@ export const FaultAnswerName = z.enum([
   'at_target',
   'in_carrier',
   'with_me',
+  'elsewhere',
+  'damaged',
   'not_found',
   'retry_undo',
 ]);
+export const NextStepName = z.enum(['release', 'go_on']);
 const RuleName = z.enum(['in_service', 'temperature', 'type', 'reach', 'capacity']);
 
 /** A position as people and other services see it. */
@@ -103,10 +108,67 @@ export const OperatorQuestion = z
       .openapi({ description: 'Where the tube may be; empty when that is not in doubt.' }),
     source: Place.optional().openapi({ description: 'What `at_source` means.' }),
     target: Place.optional().openapi({ description: 'What `at_target` means.' }),
-    answers: z.array(FaultAnswerName).openapi({ description: 'The answers that are taken.' }),
+    answers: z
+      .array(
+        z.object({
+          answer: FaultAnswerName,
+          needsScan: z.boolean().openapi({ description: 'The tube is scanned where it was found.' }),
+          needsLockOut: z.boolean().openapi({
+            description: 'The robot is locked out before a hand goes in; say so with `lockedOut`.',
+          }),
+          next: z
+            .array(NextStepName)
+            .openapi({ description: 'What may follow; the first one does when nothing is said.' }),
+          does: z.string().openapi({ description: 'What happens then.' }),
+        }),
+      )
+      .openapi({ description: 'The answers that are taken.' }),
   })
   .openapi('OperatorQuestion');
 export type OperatorQuestion = z.infer<typeof OperatorQuestion>;
+
+const predicted = {
+  budgetSeconds: z
+    .int()
+    .optional()
+    .openapi({ description: 'How long one move may have it outside its cold; absent: as long as it takes.' }),
+  predictedSeconds: z.int(),
+};
+
+/** What a move was expected to cost when it was taken on. */
+const ExposurePrediction = z
+  .object({
+    ...predicted,
+    parts: z
+      .object({
+        pick: z.int(),
+        read: z.int(),
+        place: z.int(),
+        waiting: z.int().openapi({ description: 'In a hand-off that is not in the sample’s cold.' }),
+        wayBack: z.int().openapi({ description: 'From there, when nobody collects the tube.' }),
+        byHand: z.int(),
+      })
+      .partial()
+      .openapi({ description: 'Seconds outside its cold; they add up to `predictedSeconds`.' }),
+    pickupSeconds: z
+      .int()
+      .optional()
+      .openapi({ description: 'How long the tube waits in the hand-off before the robot takes it back.' }),
+  })
+  .openapi('ExposurePrediction');
+
+/** The exposure clock of a job whose tube is outside its cold. */
+export const ExposureClock = z
+  .object({
+    since: Instant,
+    elapsedSeconds: z.number().openapi({ description: 'By now, the time with a person before the job too.' }),
+    budgetSeconds: predicted.budgetSeconds,
+    predictedSeconds: predicted.predictedSeconds.optional().openapi({
+      description: 'As expected when the job was taken on; absent: by hand from a person.',
+    }),
+  })
+  .openapi('ExposureClock');
+export type ExposureClock = z.infer<typeof ExposureClock>;
 
 /** Why something was refused; the same as in a Problem. */
 export const RefusalView = z
@@ -134,6 +196,9 @@ export const JobResult = z
       description: 'By hand: until when the position was kept, unless motion began.',
     }),
     explanation: PlacementExplanation.optional(),
+    exposure: ExposurePrediction.optional().openapi({
+      description: 'Expected time outside the sample’s cold; absent: by hand to or from a person.',
+    }),
     deviation: z
       .object({ faultId: Id, answer: FaultAnswerName, robotFit: z.boolean(), by: Id })
       .optional()

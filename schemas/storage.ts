@@ -281,6 +281,17 @@ export const Sample = z
     ...whereabouts,
     aiOptimized: z.boolean().openapi({ description: 'The system chose the place.' }),
     jobId: Id.optional().openapi({ description: 'The live job that has it.' }),
+    warmSince: Instant.optional().openapi({
+      description:
+        'Since when it is outside its cold. Absent: it is in it, or was never stored here and nobody knows.',
+    }),
+    exposureSeconds: z.number().openapi({
+      description:
+        'Outside its cold over its life, as far as it was ours; without the time since `warmSince`.',
+    }),
+    freezeThawCount: z.int().openapi({
+      description: 'How often a frozen sample was outside its cold for longer than two minutes.',
+    }),
     createdAt: Instant,
     version: z.int(),
   })

@@ -13,6 +13,7 @@ import { MotionWatch } from '../activities/motion-watch.ts';
 import { createRobotActivities } from '../activities/robot.ts';
 import { createStorageActivities } from '../activities/storage.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
+import { waitsOf } from '../domain/waits.ts';
 import { loadEnvironment, temporalConnection } from '../schemas/environment.ts';
 import { CONTROL_QUEUE } from '../workflows/ids.ts';
 import { installTemporalRuntime, onEnd, openTemporalClient } from './connection.ts';
@@ -27,7 +28,7 @@ try {
   const client = openTemporalClient(environment);
   const watch = new MotionWatch(environment.databaseUrl);
   const connection = await NativeConnection.connect(temporalConnection(environment));
-  const storage = createStorageActivities({ db });
+  const storage = createStorageActivities({ db, waits: waitsOf(environment.automationWaits) });
   const motion = createMotionActivities({ db, watch });
   const worker = await Worker.create({
     connection,

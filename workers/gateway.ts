@@ -13,9 +13,8 @@ import { pino } from 'pino';
 import { listen } from '../db/announcements.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { MOTION_ACCEPTED_CHANNEL } from '../db/motion.ts';
-import type { ControllerView } from '../domain/controller.ts';
 import { loadEnvironment, temporalConnection } from '../schemas/environment.ts';
-import type { ObserveWorkers } from './observe.ts';
+import type { ObserveWorkers, RobotLooks } from './observe.ts';
 import { RobotFleet } from './robot-fleet.ts';
 
 /** Longer than a pick or place usually takes. */
@@ -40,7 +39,7 @@ const log = pino({ name: 'gateway', level: environment.logLevel });
 const db = openDatabase(environment.databaseUrl);
 await assertApplicationRole(db);
 
-const served = new Map<string, { observe: () => Promise<ControllerView>; end: (() => void) | undefined }>();
+const served = new Map<string, { looks: RobotLooks; end: (() => void) | undefined }>();
 let observers: ObserveWorkers | null = null;
 const fleet = new RobotFleet({
   db,
@@ -51,8 +50,8 @@ const fleet = new RobotFleet({
     motionDeadlineMs: milliseconds('motion-deadline-ms'),
     lookEveryMs: milliseconds('look-every-ms'),
   },
-  onServed(robotId, observe) {
-    const entry = { observe, end: observers?.serve(robotId, observe) };
+  onServed(robotId, looks) {
+    const entry = { looks, end: observers?.serve(robotId, looks) };
     served.set(robotId, entry);
     return () => {
       entry.end?.();
@@ -99,5 +98,5 @@ if (!stopping) {
     namespace: environment.temporalNamespace,
     log,
   });
-  for (const [robotId, entry] of served) entry.end = observers.serve(robotId, entry.observe);
+  for (const [robotId, entry] of served) entry.end = observers.serve(robotId, entry.looks);
 }

@@ -14,9 +14,15 @@ export interface ObserveOptions {
   readonly log: GatewayLog;
 }
 
-/** Answers `observe`, and nothing else, on the task queue of each robot served here. */
+/** The ways of looking at one robot. */
+export interface RobotLooks {
+  observe(): Promise<ControllerView>;
+  inspect(tenantId: string, places: Parameters<GatewayActivities['inspect']>[2]): Promise<ControllerView>;
+}
+
+/** Looks at the robots, and nothing else, on the task queue of each robot served here. */
 export interface ObserveWorkers {
-  serve(robotId: string, observe: () => Promise<ControllerView>): () => void;
+  serve(robotId: string, looks: RobotLooks): () => void;
   close(): Promise<void>;
 }
 
@@ -66,17 +72,16 @@ export function createObserveWorkers({ connection, namespace, log }: ObserveOpti
   };
 
   return {
-    serve(robotId, observe) {
+    serve(robotId, { observe, inspect }) {
       const ended = new AbortController();
       const activities: GatewayActivities = {
         async observe(asked) {
-          if (asked !== robotId) {
-            throw ApplicationFailure.nonRetryable(
-              `this queue answers for robot ${robotId}, not ${asked}`,
-              'NOT_FOUND',
-            );
-          }
+          refuseOther(robotId, asked);
           return observe();
+        },
+        async inspect(tenantId, asked, places) {
+          refuseOther(robotId, asked);
+          return inspect(tenantId, places);
         },
       };
       const loop = keep(robotId, activities, AbortSignal.any([ended.signal, stopping.signal]));
@@ -90,4 +95,9 @@ export function createObserveWorkers({ connection, namespace, log }: ObserveOpti
       await (await connecting?.catch(() => null))?.close();
     },
   };
+}
+
+function refuseOther(robotId: string, asked: string): void {
+  if (asked === robotId) return;
+  throw ApplicationFailure.nonRetryable(`this queue answers for robot ${robotId}, not ${asked}`, 'NOT_FOUND');
 }

@@ -1,11 +1,30 @@
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
-import { liveMotion, markSent, settleMotion } from '../db/motion.ts';
+import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
+import type { WireCommand } from '../devices/robot-wire.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
 import { openWorklistStore } from '../devices/worklist-store.ts';
-import type { ControllerView } from '../domain/controller.ts';
+import { levelOf } from '../domain/controller.ts';
+import type { RobotLooks } from './observe.ts';
+
+/** The addresses of a tube's places, for a look; none where there is none to look at. */
+async function placesToLookAt(
+  db: Database,
+  { tenantId, driver }: EnrolledRobot,
+  { sourceId, targetId }: { readonly sourceId: string | null; readonly targetId: string | null },
+): Promise<Omit<WireCommand, 'number'>[]> {
+  const at = async (positionId: string | null) =>
+    positionId === null ? null : robotAddress(db, tenantId, positionId);
+  const [source, target] = [await at(sourceId), await at(targetId)];
+  if (levelOf(driver) === 'job')
+    return source && target ? [{ operation: 'transfer', ...source, to: target }] : [];
+  return [
+    ...(source ? [{ operation: 'pick', ...source } as const] : []),
+    ...(target ? [{ operation: 'place', ...target } as const] : []),
+  ];
+}
 
 /** How often new, moved and retired robots are looked for. */
 const LOOK_EVERY_MS = 1_500;
@@ -18,7 +37,7 @@ export interface FleetParts {
   readonly wireTimeoutMs: number;
   readonly timing: Partial<GatewayTiming>;
   /** called when a robot begins to be served; the result is called when that ends */
-  onServed(robotId: string, observe: () => Promise<ControllerView>): () => void;
+  onServed(robotId: string, looks: RobotLooks): () => void;
 }
 
 interface Served {
@@ -103,7 +122,11 @@ export class RobotFleet {
     const open = robot.driver === 'worklist' ? openWorklistStore : openStoreRobot;
     const wire = open({ ...robot, timeoutMs: wireTimeoutMs });
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
-    const onEnded = this.#parts.onServed(robot.robotId, () => gateway.observe());
+    const onEnded = this.#parts.onServed(robot.robotId, {
+      observe: () => gateway.observe(),
+      inspect: async (tenantId, places) =>
+        gateway.inspect(await placesToLookAt(db, { ...robot, tenantId }, places)),
+    });
     const ended = gateway
       .run()
       .then((end) => {

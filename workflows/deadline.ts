@@ -1,4 +1,4 @@
-import { CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
 
 /** A durable timer that somebody may stop; it only raises a flag. */
 export class Deadline {
@@ -29,4 +29,18 @@ export class Deadline {
   stop(): void {
     this.#scope.cancel();
   }
+}
+
+/**
+ * Waits until something is true, at most so long.
+ * @param ms from now on
+ * @param summary what a person reads in the Temporal Web UI
+ * @returns whether it is true
+ */
+export async function within(ms: number, summary: string, isTrue: () => boolean): Promise<boolean> {
+  if (isTrue()) return true;
+  const deadline = new Deadline(ms, summary);
+  await condition(() => isTrue() || deadline.hasPassed);
+  deadline.stop();
+  return isTrue();
 }

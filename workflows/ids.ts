@@ -13,6 +13,9 @@ export const workflowIds = {
 export const CONTROL_QUEUE = 'control';
 /** Served only by the process that owns the robot's wire. */
 export const gatewayQueue = (robotId: string) => `gateway-${robotId}`;
+/** Where a robot is looked at: a laboratory that runs its workflows on a queue of another name runs everything on it. */
+export const observeQueue = (controlQueue: string, robotId: string) =>
+  controlQueue === CONTROL_QUEUE ? gatewayQueue(robotId) : controlQueue;
 
 /** Update id of the early answer: constant, so that a repeated call finds the stored one. */
 export const RESERVED_UPDATE_ID = 'reserved';

@@ -4,7 +4,8 @@ import { steps } from './activities.ts';
 import { type Confirmation, confirmUpdate, type JobOutcome } from './messages/job.ts';
 import type { MoveInput } from './messages/move.ts';
 import { Abandoned, type AcceptedReservation, closed, Process } from './process.ts';
-import { running, transfer } from './transfer.ts';
+import { running } from './site.ts';
+import { transfer } from './transfer.ts';
 import { Turn } from './turn.ts';
 
 const AWAITING_SCAN: Mark = {
@@ -31,6 +32,7 @@ export async function moveSamples(input: MoveInput): Promise<JobOutcome> {
       input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     process.answerEarly(reservation);
     return input.mode === 'hand' ? moveByHand(reservation) : moveByRobot(reservation);
   });

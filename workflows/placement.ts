@@ -4,7 +4,8 @@ import { steps } from './activities.ts';
 import { type Confirmation, confirmUpdate, type JobOutcome } from './messages/job.ts';
 import type { PlacementInput } from './messages/placement.ts';
 import { Abandoned, type AcceptedReservation, type Checked, closed, Process, settled } from './process.ts';
-import { running, transfer } from './transfer.ts';
+import { running } from './site.ts';
+import { transfer } from './transfer.ts';
 import { Turn } from './turn.ts';
 
 const AWAITING_SCAN: Mark = {
@@ -31,6 +32,7 @@ export async function placeSample(input: PlacementInput): Promise<JobOutcome> {
       input.confirmation === null ? AWAITING_SCAN : running('RESERVED'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     return input.mode === 'hand' ? placeByHand(reservation) : placeByRobot(reservation);
   });
 

@@ -13,8 +13,9 @@ import type { Actor } from '../domain/actor.ts';
 import type { Refusal } from '../domain/errors.ts';
 import { type OpenFault, refusalOfAnswer } from '../domain/fault.ts';
 import type { FinalJobState, JobState, Phase } from '../domain/job.ts';
+import { WAITS, type Waits } from '../domain/waits.ts';
 import { type Steps, steps, undoSteps } from './activities.ts';
-import { Deadline } from './deadline.ts';
+import { Deadline, within } from './deadline.ts';
 import { codeOf, endedAs, isStepFailure, reasonOf, refusalOf } from './failures.ts';
 import { Inbox } from './inbox.ts';
 import {
@@ -28,10 +29,13 @@ import {
   type Reservation,
   reservedUpdate,
 } from './messages/job.ts';
+import { robotReleasedSignal } from './messages/robot.ts';
 import { Saga } from './saga.ts';
 
 const JOB_STATE = defineSearchAttributeKey('JobState', 'KEYWORD');
-const UNDO_MS = 5 * 60_000;
+
+/** First pause before a look whether a safety hold is over, in ms; the next ones double. */
+const FIRST_HOLD_LOOK_MS = 2_000;
 
 const JOB_OVER: Refusal = { code: 'JOB_FINISHED', detail: 'The job is over.' };
 
@@ -78,11 +82,15 @@ export class Process {
   readonly actor: Actor;
   readonly jobId: string;
   readonly #run: string | null;
-  readonly #undoMs: number;
+  readonly #limits: JobLimits;
+  #waits: Waits;
   readonly #inboxes: Pick<Inbox<unknown>, 'close'>[] = [];
   readonly #decisions: Inbox<Decision>;
   #fault: OpenFault | null = null;
   #faults = 0;
+  #doubts = 0;
+  /** counts how often a robot was told to be released from a safety hold */
+  #releases = 0;
   #cancel: 'none' | 'asked' | 'asked in Temporal' = 'none';
   #state: JobState = 'QUEUED';
   #phase: Phase = 'REQUESTED';
@@ -102,7 +110,8 @@ export class Process {
     this.#run = run;
     this.jobId = input.jobId;
     this.actor = input.actor;
-    this.#undoMs = input.limits?.undoMs ?? UNDO_MS;
+    this.#limits = input.limits ?? {};
+    this.#waits = { ...WAITS, ...this.#limits };
     setHandler(jobViewQuery, () => ({
       state: this.#state,
       phase: this.#phase,
@@ -118,6 +127,10 @@ export class Process {
       },
       this.fromOwnTenant,
     );
+    setHandler(robotReleasedSignal, () => {
+      this.#releases += 1;
+      this.hear();
+    });
     // A cancel from Temporal is the same wish; the body runs on and honours it at its next safe point.
     CancellationScope.current().cancelRequested.catch(() => {
       if (this.#cancel === 'none') this.#cancel = 'asked in Temporal';
@@ -136,9 +149,19 @@ export class Process {
     };
   }
 
+  /** How long the process waits for people, robots and answers. */
+  get waits(): Waits {
+    return this.#waits;
+  }
+
+  /** The laboratory's own waiting times, which the first step tells. */
+  adoptWaits(waits: Partial<Waits> = {}): void {
+    this.#waits = { ...WAITS, ...waits, ...this.#limits };
+  }
+
   /** Steps of an undo: after some minutes of failing a person is asked. */
   undoing(summary: string): Steps {
-    return undoSteps(summary, this.#undoMs);
+    return undoSteps(summary, this.waits.undoMs);
   }
 
   /**
@@ -285,6 +308,33 @@ export class Process {
     return { state: 'REFUSED', detail: refused.refusal.detail };
   }
 
+  /** Numbers the motions that left nobody knowing where the tube is. */
+  nextDoubt(): number {
+    this.#doubts += 1;
+    return this.#doubts;
+  }
+
+  /**
+   * Waits while a safety hold keeps the robot: no command, until what keeps people safe is in order and a person has
+   * released the fault by its id. A wish to cancel waits as well, since the robot may hold the tube.
+   * @param stop why the robot stands, a sentence part
+   */
+  async holdForSafety(robotId: string, stop: string, n: string): Promise<void> {
+    await steps(`Safety hold: ${stop}`).holdForSafety(this.ref(`hold/${n}`), robotId, stop);
+    this.show('SAFETY_HOLD', 'RECONCILING');
+    // The gateway may report the stop a moment after the job met it: the first looks come soon.
+    for (let looks = 1, waitMs = FIRST_HOLD_LOOK_MS; ; looks += 1) {
+      const heard = this.#releases;
+      await within(
+        Math.min(waitMs, this.waits.holdLookMs),
+        'Until the next look at the hold',
+        () => this.#releases > heard,
+      );
+      if (!(await steps('Is the robot held still?').isHeld(this.ref(`held/${n}/${looks}`), robotId))) return;
+      waitMs *= 2;
+    }
+  }
+
   /** Freezes the job, and the robot it has, and waits for the operator's answer. A wish to cancel waits as well. */
   async ask(problem: ParkedProblem): Promise<Decision> {
     this.#faults += 1;
@@ -308,26 +358,42 @@ export class Process {
       'AWAITING_OPERATOR',
       problem.kind === 'compensation_stuck' ? 'COMPENSATION_STUCK' : 'OUTCOME_UNKNOWN',
     );
-    let given = 0;
-    const decision = await this.takeFirst(
-      this.#decisions,
-      () => false,
-      async (answer): Promise<Checked<Decision>> => {
-        given += 1;
-        const applied = await steps(`Apply the operator's answer: ${answer.answer}`).applyDecision(
-          this.ref(`decide/${fault}/${given}`),
-          answer,
-        );
-        return applied.outcome === 'refused' ? applied : { taken: answer };
-      },
-    );
-    if (decision === null) throw new Error('the wait for the operator has no other end than an answer');
+    const decision = await this.#answered(fault, faultId);
     this.#fault = null;
     if (robotId !== null && decision.robotFit) {
       await steps('Free the robot').reportFault(this.ref(`fault-cleared/${fault}`), robotId, faultId, true);
     }
     this.show(before.state, before.phase);
     return decision;
+  }
+
+  /** The first answer that the record takes. Whoever should have given it is reminded, louder from step to step. */
+  async #answered(fault: number, faultId: string): Promise<Decision> {
+    let given = 0;
+    const asked = Date.now();
+    for (let step = 1; ; step += 1) {
+      const dueMs = this.waits.escalateMs[step - 1];
+      const due = dueMs === undefined ? null : new Deadline(asked + dueMs - Date.now(), `Escalation ${step}`);
+      const decision = await this.takeFirst(
+        this.#decisions,
+        () => due?.hasPassed === true,
+        async (answer): Promise<Checked<Decision>> => {
+          given += 1;
+          const applied = await steps(`Apply the operator's answer: ${answer.answer}`).applyDecision(
+            this.ref(`decide/${fault}/${given}`),
+            answer,
+          );
+          return applied.outcome === 'refused' ? applied : { taken: answer };
+        },
+      ).finally(() => due?.stop());
+      if (decision !== null) return decision;
+      this.#decisions.open(); // also while the reminder is written
+      await steps(`Nobody has answered: escalation ${step}`).escalate(
+        this.ref(`escalate/${fault}/${step}`),
+        faultId,
+        step,
+      );
+    }
   }
 
   /**

@@ -26,6 +26,7 @@ export async function reconcileJob(input: ReconcileInput): Promise<JobOutcome | 
   const reconcile = async (): Promise<JobOutcome | null> => {
     const adopted = await steps('Take the job over').adoptJob(process.ref('adopt'));
     if (adopted === null) return null;
+    process.adoptWaits(adopted.waits);
     const { kind, robotId, liveCommandId, candidates } = adopted;
 
     const motion = liveCommandId === null ? '' : ` ${await lastMotion(process, liveCommandId)}`;

@@ -1,218 +1,215 @@
 import type { MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
-import { classifyLabel, classifyTransfer, describeOutcome, type SensorReport } from '../domain/motion.ts';
-import { motions, type Steps, steps } from './activities.ts';
+import { classifyLabel, classifyTransfer, describeOutcome } from '../domain/motion.ts';
+import type { TransferPlace } from '../domain/reconciliation.ts';
+import { PICK_TRIES } from '../domain/waits.ts';
+import { motions, steps } from './activities.ts';
+import { findOut } from './doubt.ts';
 import { isStepFailure, reasonOf } from './failures.ts';
 import { Abandoned, type Process } from './process.ts';
-import { UndoStuck } from './saga.ts';
-import {
-  type Arrival,
-  askWhere,
-  compensating,
-  labelOf,
-  type Route,
-  refusedByRecord,
-  running,
-  type Site,
-  seenAt,
-} from './transfer.ts';
+import { compensating, labelOf, type Route, running, type Site, seenAt } from './site.ts';
+import { STRANGER, takeBack } from './take-back.ts';
+import type { Arrival } from './transfer.ts';
 import type { Turn } from './turn.ts';
 
-const STRANGER =
-  'The store brought a tube with another barcode than the one expected: look which it is, take it out, then unblock.';
+/** Where an attempt left the tube. */
+interface Left {
+  readonly at: TransferPlace;
+  /** the store failed at it, rather than being kept from it */
+  readonly isTry: boolean;
+  readonly isDeviation?: boolean;
+}
+
+/** The operator has the tube. */
+class WithPerson extends Error {}
 
 /**
- * The same as `transfer`, by a store at job level: it is told where the tube shall go, goes there itself, and reads the
- * label on the way. Custody follows what the sensors saw at both ends, unless the label is another tube's: then nothing is
- * recorded as moved. What they explain is undone; what they do not is put to the operator.
+ * The same as a transfer by single moves, by a store at job level: it is told where the tube shall go, goes there itself,
+ * and reads the label on the way. Custody follows what the sensors saw at both ends, unless the label is another tube's:
+ * then nothing is recorded as moved. What the store did not manage is tried again; what the sensors explain at last is
+ * undone; what they do not is put to the operator.
  * @throws Abandoned when the tube stays, or goes back
  */
 export async function relocate(process: Process, turn: Turn, route: Route): Promise<Arrival> {
-  const { robotId, from, to } = route;
-  let isUnread = false;
-  process.saga.before('have the store take the tube back', (attempt) =>
-    takeBack(process, turn, route, { isUnread, attempt }),
+  const relocation = new Relocation(process, turn, route);
+  process.saga.before('have the store take the tube back', (round) =>
+    takeBack(process, turn, route, { isUnread: relocation.isUnread, round }),
   );
-  process.enter('TRANSFERRING');
-  const { moved, refused } = await motions(wayOf(from, to)).relocateTube(process.ref('relocate'), {
-    robotId,
-    fence: turn.fence,
-    from: seenAt(from),
-    to: seenAt(to),
-    arrived: route.arrived,
-  });
-  const label = classifyLabel(moved);
-  if (label === 'mismatch') return askAboutStranger(process, turn, route, moved);
-  switch (classifyTransfer(moved)) {
-    case 'not_moved':
-      throw new Abandoned('FAILED', `The store did not ${wayOf(from, to)}: ${describeOutcome(moved)}`);
-    case 'unknown':
-      return askWhere(process, {
-        kind: 'outcome_unknown',
-        detail: unknownAfter(from, to, moved),
-        robotId,
-        candidates: suspectsAfter(moved, route),
-      });
-    case 'placed':
+  try {
+    return await relocation.run();
+  } catch (error) {
+    if (error instanceof WithPerson) return { at: 'person', isDeviation: true };
+    throw error;
   }
-  if (refused !== null) return askWhere(process, refusedByRecord(robotId, seenAt(to), refused));
-  if (label === 'unread') {
-    isUnread = true;
+}
+
+class Relocation {
+  /** the tube was moved, and its label not read */
+  isUnread = false;
+  readonly #process: Process;
+  readonly #turn: Turn;
+  readonly #route: Route;
+  /** counts the attempts; it rises only by what became of the one before */
+  #attempt = 0;
+  #tries = 0;
+
+  constructor(process: Process, turn: Turn, route: Route) {
+    this.#process = process;
+    this.#turn = turn;
+    this.#route = route;
+  }
+
+  async run(): Promise<Arrival> {
+    let left: Left = { at: 'source', isTry: false };
+    while (left.at !== 'target') {
+      this.#attempt += 1;
+      if (left.at === 'carrier') left = await this.#askAboutCarrier();
+      else {
+        if (this.#attempt > 1 && this.#route.isReturn !== true)
+          this.#process.stopIfCancelled(`the tube was brought again from ${labelOf(this.#route.from)}`);
+        left = await this.#bring();
+      }
+    }
+    this.#process.enter(this.#route.arrived.phase);
+    return { at: 'target', isDeviation: left.isDeviation === true };
+  }
+
+  async #bring(): Promise<Left> {
+    const { robotId, from, to, arrived, isReturn } = this.#route;
+    this.#process.enter('TRANSFERRING');
+    const { moved, refused } = await motions(wayOf(from, to)).relocateTube(this.#ref('relocate'), {
+      robotId,
+      fence: this.#turn.fence,
+      attempt: this.#attempt,
+      from: seenAt(from),
+      to: seenAt(to),
+      arrived,
+    });
+    const label = classifyLabel(moved);
+    if (label === 'mismatch') return this.#askAboutStranger(moved);
+    if (classifyTransfer(moved) !== 'placed') return this.#failed(moved);
+    if (refused !== null) {
+      const detail = `The sensors saw the tube (target), but the record refused it: ${refused}`;
+      return this.#asked({ kind: 'outcome_unknown', detail, robotId, candidates: [seenAt(to)] });
+    }
+    // A tube that goes back was read on its way out; unread, it is better off in the cold.
+    if (label === 'unread' && isReturn !== true) return this.#unread();
+    return { at: 'target', isTry: false };
+  }
+
+  /** A transfer that did not succeed. */
+  async #failed(moved: MotionOutcome): Promise<Left> {
+    const { from, to } = this.#route;
+    const isExplained = moved.stop === null && classifyTransfer(moved) === 'not_moved';
+    const left: Left = isExplained ? { at: 'source', isTry: true } : await this.#doubt(moved);
+    // Unless a person scanned it there.
+    const isUnread = classifyLabel(moved) === 'unread' && left.isDeviation !== true;
+    if (left.at === 'target' && isUnread && this.#route.isReturn !== true) return this.#unread();
+    if (left.at !== 'source' || !left.isTry) return left;
+    this.#tries += 1;
+    if (this.#tries < PICK_TRIES) return left;
+    throw new Abandoned('FAILED', `The store did not ${wayOf(from, to)}: ${describeOutcome(moved)}`);
+  }
+
+  #unread(): never {
+    this.isUnread = true;
     throw new Abandoned('FAILED', 'The store could not read the label of the tube it brought.');
   }
-  process.enter(route.arrived.phase);
-  return { at: 'target', isDeviation: false };
+
+  /** Finds out where the tube is, by looking or by asking. */
+  async #doubt(outcome: MotionOutcome): Promise<Left> {
+    const { robotId, from, to, arrived } = this.#route;
+    const explained = await findOut(this.#process, this.#turn, {
+      operation: 'transfer',
+      robotId,
+      source: from,
+      target: to,
+      outcome,
+      next: (at) => (at === 'target' ? arrived : running(at === 'source' ? 'AWAITING_TURN' : 'TRANSFERRING')),
+    });
+    if (!('at' in explained)) return this.#asked({ ...explained, robotId });
+    return { at: explained.at, isTry: outcome.stop === null };
+  }
+
+  /** A store at job level takes no single moves: a person has it set the tube down, or takes the tube out. */
+  #askAboutCarrier(): Promise<Left> {
+    const { robotId, from, to } = this.#route;
+    return this.#asked({
+      kind: 'outcome_unknown',
+      detail: `The store was to ${wayOf(from, to)}; its own robot holds the tube and takes no order to set it down. Have that done at the store, or take the tube out.`,
+      robotId,
+      candidates: [{ kind: 'carrier', robotId }],
+    });
+  }
+
+  /**
+   * The store took another tube than the one expected: it goes back into the cold, and the operator is asked where the
+   * expected one is. A place where the stranger may stand is offered to nobody before a person has looked.
+   */
+  async #askAboutStranger(moved: MotionOutcome): Promise<Left> {
+    const { robotId, from, to, isReturn } = this.#route;
+    const { isBack, said } = isReturn
+      ? { isBack: false, said: `It stands in ${labelOf(to)} now, unless the sensors say otherwise.` }
+      : await this.#returnStranger(moved);
+    const detail = [
+      `The tube the store took from ${labelOf(from)} has another barcode than the one expected there.`,
+      said,
+      `Unless the tube of this job is found there, ${labelOf(isReturn ? to : from)} is blocked until a person has seen to it.`,
+    ].join(' ');
+    const candidates: SeenAt[] | null = isReturn ? [seenAt(from)] : null;
+    const problem: ParkedProblem = { kind: 'barcode_mismatch', detail, robotId, candidates };
+    return this.#asked(problem, async () => {
+      if (isBack) return;
+      const ref = this.#ref('block-target');
+      await steps(`Block ${labelOf(to)}`).blockPlace(ref, to.place.positionId, STRANGER);
+    });
+  }
+
+  async #returnStranger(moved: MotionOutcome): Promise<{ readonly isBack: boolean; readonly said: string }> {
+    const verdict = classifyTransfer(moved);
+    if (verdict !== 'placed') return { isBack: verdict === 'not_moved', said: describeOutcome(moved) };
+    const { robotId, from, to } = this.#route;
+    const next = compensating('PUTTING_BACK');
+    const ref = this.#ref('return-stranger');
+    this.#process.show(next.state, next.phase);
+    try {
+      const { commandId } = await steps(`Order: ${wayOf(to, from)}`).submitMotion(ref, {
+        operation: 'transfer',
+        robotId,
+        fence: this.#turn.fence,
+        positionId: to.place.positionId,
+        toPositionId: from.place.positionId,
+        attempt: this.#attempt,
+        next,
+      });
+      const returned = await motions(wayOf(to, from)).awaitMotion(ref, commandId);
+      const isBack = classifyTransfer(returned) === 'placed';
+      const said = isBack ? 'The store brought it back' : 'The store did not bring it back';
+      return { isBack, said: `${said} to ${labelOf(from)}: ${describeOutcome(returned)}` };
+    } catch (error) {
+      if (!isStepFailure(error)) throw error;
+      return { isBack: false, said: `It could not be brought back to ${labelOf(from)}: ${reasonOf(error)}` };
+    }
+  }
+
+  /**
+   * Asks the operator where the tube is.
+   * @param unlessArrived what else to do with every answer but `at_target`
+   * @throws Abandoned when it is not where the process can go on from
+   */
+  async #asked(problem: ParkedProblem, unlessArrived: () => Promise<void> = async () => {}): Promise<Left> {
+    const { answer, next } = await this.#process.ask(problem);
+    if (answer === 'at_target') return { at: 'target', isTry: false, isDeviation: true };
+    await unlessArrived();
+    if (answer === 'with_me') throw new WithPerson();
+    if (next === 'go_on') return { at: answer === 'at_source' ? 'source' : 'carrier', isTry: false };
+    const ended = this.#process.isCancelRequested ? 'CANCELLED' : 'FAILED';
+    throw new Abandoned(ended, `${problem.detail} The operator answered: ${answer.replaceAll('_', ' ')}.`);
+  }
+
+  /** Parts of a return have names of their own: the way out before it, in the same process, has used the plain ones. */
+  #ref(part: string) {
+    return this.#process.ref(`${this.#route.isReturn ? 'return-' : ''}${part}/${this.#attempt}`);
+  }
 }
 
 const wayOf = (from: Site, to: Site): string => `bring the tube from ${labelOf(from)} to ${labelOf(to)}`;
-
-const unknownAfter = (from: Site, to: Site, moved: MotionOutcome): string =>
-  `The store was to ${wayOf(from, to)}: ${describeOutcome(moved)} Nobody knows where the tube is.`;
-
-/**
- * Where the tube may be: wherever the sensors do not say that none is. Anywhere, when they say so of every place, or when
- * the store may still be at it.
- */
-function suspectsAfter(
-  { state, carrier, source, target }: SensorReport,
-  { robotId, from, to }: Pick<Route, 'robotId' | 'from' | 'to'>,
-): SeenAt[] {
-  const places: readonly (readonly [SeenAt, boolean | null])[] = [
-    [seenAt(from), source],
-    [{ kind: 'carrier', robotId }, carrier],
-    [seenAt(to), target],
-  ];
-  const suspects = places.filter(([, isFull]) => state !== 'UNKNOWN' && isFull !== false);
-  return (suspects.length > 0 ? suspects : places).map(([seen]) => seen);
-}
-
-/** Orders the way back and waits until it is settled. */
-async function bringBack(
-  process: Process,
-  turn: Turn,
-  { robotId, from, to }: Route,
-  step: { readonly name: string; readonly attempt: number; readonly by: Steps; readonly isReturn: boolean },
-): Promise<MotionOutcome> {
-  const ref = process.ref(step.name);
-  const next = step.isReturn ? running('RETURNING') : compensating('PUTTING_BACK');
-  process.show(next.state, next.phase);
-  await turn.takeForUndo(robotId);
-  const { commandId } = await step.by.submitMotion(ref, {
-    operation: 'transfer',
-    robotId,
-    fence: turn.fence,
-    positionId: to.place.positionId,
-    toPositionId: from.place.positionId,
-    attempt: step.attempt,
-    next,
-  });
-  return motions(wayOf(to, from)).awaitMotion(ref, commandId);
-}
-
-/**
- * The store took another tube than the one expected: it goes back into the cold, and the operator is asked where the
- * expected one is. A place where the stranger may stand is offered to nobody before a person has looked.
- */
-async function askAboutStranger(
-  process: Process,
-  turn: Turn,
-  route: Route,
-  moved: MotionOutcome,
-): Promise<Arrival> {
-  const { robotId, from, to } = route;
-  const { isBack, said } = await returnStranger(process, turn, route, moved);
-  const problem: ParkedProblem = {
-    kind: 'barcode_mismatch',
-    detail: [
-      `The tube the store took from ${labelOf(from)} has another barcode than the one expected there.`,
-      said,
-      `Unless the tube of this job is found there, ${labelOf(from)} is blocked until a person has seen to it.`,
-    ].join(' '),
-    robotId,
-    candidates: null,
-  };
-  return askWhere(process, problem, async (answer) => {
-    if (isBack || answer === 'at_target') return;
-    await steps(`Block ${labelOf(to)}`).blockPlace(
-      process.ref('block-target'),
-      to.place.positionId,
-      STRANGER,
-    );
-  });
-}
-
-async function returnStranger(
-  process: Process,
-  turn: Turn,
-  route: Route,
-  moved: MotionOutcome,
-): Promise<{ readonly isBack: boolean; readonly said: string }> {
-  const verdict = classifyTransfer(moved);
-  if (verdict !== 'placed') return { isBack: verdict === 'not_moved', said: describeOutcome(moved) };
-  const back = labelOf(route.from);
-  try {
-    const returned = await bringBack(process, turn, route, {
-      name: 'return-stranger',
-      attempt: 1,
-      by: steps(`Order: ${wayOf(route.to, route.from)}`),
-      isReturn: false,
-    });
-    if (classifyTransfer(returned) === 'placed') {
-      return { isBack: true, said: `The store brought it back to ${back}.` };
-    }
-    return {
-      isBack: false,
-      said: `The store did not bring it back to ${back}: ${describeOutcome(returned)}`,
-    };
-  } catch (error) {
-    if (!isStepFailure(error)) throw error;
-    return { isBack: false, said: `It could not be brought back to ${back}: ${reasonOf(error)}` };
-  }
-}
-
-/** The undo of a relocation: has the store take the tube back to where it came from, by where it is now. */
-async function takeBack(
-  process: Process,
-  turn: Turn,
-  route: Route,
-  { isUnread, attempt }: { readonly isUnread: boolean; readonly attempt: number },
-): Promise<string> {
-  const { robotId, from, to } = route;
-  const step = (name: string) => `take-back/${name}/${attempt}`;
-  const by = process.undoing(`Have the store ${wayOf(to, from)}`);
-  const stuck = (detail: string, candidates: readonly SeenAt[] | null) =>
-    new UndoStuck({ kind: 'compensation_stuck', detail, robotId, candidates });
-
-  const where = await process.undoing('Where is the tube now?').custodyOf(process.ref(step('where')));
-  if (where.kind === 'carrier') {
-    throw stuck('The store’s own robot holds the tube: have it taken out, then say where it is.', null);
-  }
-  const isAtTarget = where.kind === to.kind && where.positionId === to.place.positionId;
-  // A tube that reached its position is stored, if it is the right one; one in the hand-off goes back.
-  if (!isAtTarget || (to.kind === 'position' && !isUnread)) return 'There was nothing to take back.';
-
-  const moved = await bringBack(process, turn, route, {
-    name: step('transfer'),
-    attempt,
-    by,
-    isReturn: !isUnread,
-  });
-  switch (classifyTransfer(moved)) {
-    case 'not_moved':
-      throw stuck(`The store did not ${wayOf(to, from)}: ${describeOutcome(moved)}`, null);
-    case 'unknown':
-      throw stuck(unknownAfter(to, from, moved), suspectsAfter(moved, { robotId, from: to, to: from }));
-    case 'placed':
-  }
-  if (classifyLabel(moved) === 'mismatch') {
-    await by.blockPlace(process.ref(step('block')), from.place.positionId, STRANGER);
-    throw stuck(
-      `The tube the store took back from ${labelOf(to)} is another one; it stands in ${labelOf(from)}, which is blocked.`,
-      [seenAt(to)],
-    );
-  }
-  const next = isUnread ? compensating('PUTTING_BACK') : running('RETURNING');
-  await process
-    .undoing(`Custody: ${from.kind}`)
-    .moveCustody(process.ref(step('custody')), seenAt(from), next);
-  return `The store brought the tube back to ${labelOf(from)}.`;
-}

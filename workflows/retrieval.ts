@@ -12,11 +12,9 @@ import {
 } from './messages/job.ts';
 import type { RetrievalInput } from './messages/retrieval.ts';
 import { Abandoned, type AcceptedReservation, closed, Process } from './process.ts';
-import { running, transfer } from './transfer.ts';
+import { running } from './site.ts';
+import { transfer } from './transfer.ts';
 import { Turn } from './turn.ts';
-
-/** How long a tube may stand in the hand-off before the robot takes it back into the cold. */
-const PICKUP_MS = 10 * 60_000;
 
 const AWAITING_SCAN: Mark = {
   state: 'AWAITING_PERSON',
@@ -47,6 +45,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
       input.mode === 'hand' ? AWAITING_SCAN : running('AWAITING_TURN'),
     );
     if (reservation.outcome === 'refused') return process.refuse(reservation);
+    process.adoptWaits(reservation.waits);
     process.answerEarly(reservation);
     return input.mode === 'hand' ? takeByHand(reservation) : fetchByRobot(reservation);
   });
@@ -69,6 +68,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     handoff,
     robotId,
     robotLevel,
+    pickupMs,
   }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
@@ -89,7 +89,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     await steps('Wait for the person').markPhase(process.ref('at-handoff'), AT_HANDOFF);
 
     const pickup = new Deadline(
-      input.limits?.pickupMs ?? PICKUP_MS,
+      Math.min(pickupMs ?? Number.POSITIVE_INFINITY, process.waits.pickupMs),
       `Wait until the tube is taken from ${handoff.label}`,
     );
     process.show('AWAITING_PERSON', 'AT_HANDOFF');
@@ -105,9 +105,23 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
       await turn.giveBack();
       return collectedLate;
     }
-    throw process.isCancelRequested
+    const why = process.isCancelRequested
       ? new Abandoned('CANCELLED', 'Cancelled before the tube was taken.')
       : new Abandoned('FAILED', `Nobody took the tube from hand-off ${handoff.label} in time.`);
+    await turn.takeForUndo(robotId);
+    process.show('RUNNING', 'RETURNING');
+    const back = await transfer(process, turn, {
+      robotId,
+      level: robotLevel,
+      from: { kind: 'handoff', place: handoff },
+      to: { kind: 'position', place },
+      arrived: running('RETURNING'),
+      isReturn: true,
+    });
+    if (back.at === 'target')
+      throw new Abandoned(why.state, `${why.message} The tube was put back into ${place.label}.`);
+    await turn.giveBack();
+    return process.finish('COMPLETED_WITH_DEVIATION', 'The operator has the tube.');
   }
 
   /** The first good scan of the tube at the hand-off, which ends the process; null when the wait ended first. */

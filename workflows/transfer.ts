@@ -1,30 +1,14 @@
-import type { Mark, MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
-import type { RobotLevel } from '../domain/controller.ts';
-import type { FaultAnswer } from '../domain/fault.ts';
-import type { Phase } from '../domain/job.ts';
+import type { MotionOutcome, ParkedProblem, SeenAt } from '../activities/contract.ts';
 import { classifyPick, classifyPlace, classifyScan, describeOutcome } from '../domain/motion.ts';
+import type { TransferPlace } from '../domain/reconciliation.ts';
+import { PICK_TRIES, PLACE_TRIES } from '../domain/waits.ts';
 import { motions } from './activities.ts';
-import type { PlaceRef } from './messages/job.ts';
+import { findOut } from './doubt.ts';
 import { Abandoned, type Process } from './process.ts';
+import { putBack } from './put-back.ts';
 import { relocate } from './relocation.ts';
-import { UndoStuck } from './saga.ts';
+import { labelOf, type Route, running, type Site, seenAt } from './site.ts';
 import type { Turn } from './turn.ts';
-
-/** A place a robot reaches. */
-export interface Site {
-  readonly kind: 'position' | 'handoff';
-  readonly place: PlaceRef;
-}
-
-/** One tube's way from site to site by one robot. */
-export interface Route {
-  readonly robotId: string;
-  readonly level: RobotLevel;
-  readonly from: Site;
-  readonly to: Site;
-  /** what the job waits for once the tube stands at `to` */
-  readonly arrived: Mark;
-}
 
 /** How a transfer ended well. `isDeviation`: a person had to say so. */
 export interface Arrival {
@@ -32,126 +16,189 @@ export interface Arrival {
   readonly isDeviation: boolean;
 }
 
-export const running = (phase: Phase): Mark => ({ state: 'RUNNING', phase, waitingFor: null });
-export const compensating = (phase: Phase): Mark => ({ state: 'COMPENSATING', phase, waitingFor: null });
+/** Where a part of the transfer left the tube; `isTry`: the robot failed at it, rather than being kept from it. */
+interface Left {
+  readonly at: TransferPlace;
+  readonly isTry: boolean;
+  readonly isDeviation?: boolean;
+}
 
-export const seenAt = ({ kind, place }: Site) => ({ kind, positionId: place.positionId });
-export const labelOf = ({ kind, place }: Site): string =>
-  kind === 'handoff' ? `hand-off ${place.label}` : place.label;
+/** The operator has the tube. */
+class WithPerson extends Error {}
 
 /**
- * Picks the tube up, reads its barcode and puts it down; custody follows what the sensors saw. What the sensors explain
- * is undone; what they do not is put to the operator, with the tube, its places and the robot frozen.
+ * Picks the tube up, reads its barcode and puts it down; custody follows what the sensors saw. What the robot did not
+ * manage is tried again, from where the tube is; what the sensors explain at last is undone; what they do not is put to the
+ * operator, with the tube, its places and the robot frozen.
  * @throws Abandoned when the tube goes back
  */
 export async function transfer(process: Process, turn: Turn, route: Route): Promise<Arrival> {
   if (route.level === 'job') return relocate(process, turn, route);
-  const { robotId, from, to } = route;
-  const carrier: SeenAt = { kind: 'carrier', robotId };
   const before = process.saga.depth;
-  process.saga.before('put the tube back', (attempt) => putBack(process, turn, route, attempt));
-
-  process.enter('PICKING');
-  const { picked, refused, read } = await motions(`pick ${labelOf(from)}, read the label`).fetchTube(
-    process.ref('fetch'),
-    { robotId, fence: turn.fence, positionId: from.place.positionId },
-  );
-  switch (classifyPick(picked)) {
-    case 'not_picked':
-      throw new Abandoned(
-        'FAILED',
-        `The robot did not pick the tube from ${labelOf(from)}: ${describeOutcome(picked)}`,
-      );
-    case 'unknown':
-      return askWhere(process, unknownAfter('pick the tube from', from, picked, [seenAt(from), carrier]));
-    case 'picked':
+  process.saga.before('put the tube back', (round) => putBack(process, turn, route, round));
+  try {
+    return await new Transfer(process, turn, route, before).run();
+  } catch (error) {
+    if (error instanceof WithPerson) return { at: 'person', isDeviation: true };
+    throw error;
   }
-  if (refused !== null || read === null) return askWhere(process, refusedByRecord(robotId, carrier, refused));
-  process.enter('IN_CARRIER');
-
-  switch (classifyScan(read)) {
-    case 'unknown':
-      return askWhere(
-        process,
-        unknownAfter('read the label of the tube from', from, read, [seenAt(from), carrier]),
-      );
-    case 'unread':
-      throw new Abandoned('FAILED', 'The robot could not read the label.');
-    case 'mismatch':
-      return askWhere(process, {
-        kind: 'barcode_mismatch',
-        detail: afterMismatch(from, await process.saga.unwind(before)),
-        robotId,
-        candidates: null,
-      });
-    case 'matches':
-  }
-  process.stopIfCancelled(`the tube was placed in ${labelOf(to)}`);
-
-  process.enter('PLACING');
-  const delivered = await motions(`place ${labelOf(to)}`).deliverTube(process.ref('deliver'), {
-    robotId,
-    fence: turn.fence,
-    to: seenAt(to),
-    arrived: route.arrived,
-  });
-  switch (classifyPlace(delivered.placed)) {
-    case 'still_held':
-      throw new Abandoned(
-        'FAILED',
-        `The robot did not place the tube in ${labelOf(to)}: ${describeOutcome(delivered.placed)}`,
-      );
-    case 'unknown':
-      return askWhere(
-        process,
-        unknownAfter('put the tube into', to, delivered.placed, [carrier, seenAt(to)]),
-      );
-    case 'placed':
-  }
-  if (delivered.refused !== null) {
-    return askWhere(process, refusedByRecord(robotId, seenAt(to), delivered.refused));
-  }
-  process.enter(route.arrived.phase);
-  return { at: 'target', isDeviation: false };
 }
 
-/** The question when the record does not take what the sensors saw. */
-export function refusedByRecord(robotId: string, seen: SeenAt, refused: string | null): ParkedProblem {
-  const detail = `The sensors saw the tube (${seen.kind}), but the record refused it: ${refused}`;
-  return { kind: 'outcome_unknown', detail, robotId, candidates: [seen] };
-}
+class Transfer {
+  readonly #process: Process;
+  readonly #turn: Turn;
+  readonly #route: Route;
+  /** undos registered before this transfer's */
+  readonly #depth: number;
+  /** counts the parts; it rises only by what became of the one before */
+  #attempt = 0;
+  #isVerified = false;
+  readonly #tries = { pick: 0, place: 0 };
 
-/** Asks the operator where the tube is. @throws Abandoned when it is not where the process wanted it */
-export async function askWhere(
-  process: Process,
-  problem: ParkedProblem,
-  answered: (answer: FaultAnswer) => Promise<void> = async () => {},
-): Promise<Arrival> {
-  const { answer } = await process.ask(problem);
-  await answered(answer);
-  if (answer === 'at_target') return { at: 'target', isDeviation: true };
-  if (answer === 'with_me') return { at: 'person', isDeviation: true };
-  const ended = process.isCancelRequested ? 'CANCELLED' : 'FAILED';
-  throw new Abandoned(ended, `${problem.detail} The operator answered: ${say(answer)}.`);
-}
+  constructor(process: Process, turn: Turn, route: Route, depth: number) {
+    this.#process = process;
+    this.#turn = turn;
+    this.#route = route;
+    this.#depth = depth;
+  }
 
-function say(answer: FaultAnswer): string {
-  return answer.replaceAll('_', ' ');
-}
+  async run(): Promise<Arrival> {
+    let left: Left = { at: 'source', isTry: false };
+    while (left.at !== 'target') {
+      this.#attempt += 1;
+      if (left.at === 'source') {
+        if (this.#attempt > 1)
+          this.#stopIfCancelled(`the tube was picked again from ${labelOf(this.#route.from)}`);
+        left = await this.#pick();
+      } else if (this.#isVerified) {
+        this.#stopIfCancelled(`the tube was placed in ${labelOf(this.#route.to)}`);
+        left = await this.#place();
+      } else {
+        left = await this.#verify(await this.#readLabel());
+      }
+    }
+    this.#process.enter(this.#route.arrived.phase);
+    return { at: 'target', isDeviation: left.isDeviation === true };
+  }
 
-/** The question after a motion that the sensors do not explain: what was to be done, what became of it, what they see. */
-function unknownAfter(
-  what: string,
-  site: Site,
-  outcome: MotionOutcome,
-  candidates: readonly SeenAt[],
-): ParkedProblem {
-  return {
-    kind: 'outcome_unknown',
-    detail: `The robot was to ${what} ${labelOf(site)}: ${describeOutcome(outcome)} Nobody knows where the tube is.`,
-    robotId: candidates.flatMap((seen) => (seen.kind === 'carrier' ? [seen.robotId] : []))[0] ?? null,
-    candidates,
-  };
+  async #pick(): Promise<Left> {
+    const { from } = this.#route;
+    this.#process.enter('PICKING');
+    const { picked, refused, read } = await motions(`pick ${labelOf(from)}, read the label`).fetchTube(
+      this.#ref('fetch'),
+      this.#order,
+    );
+    if (classifyPick(picked) !== 'picked') {
+      return this.#failed('pick', picked, classifyPick(picked) === 'not_picked' ? 'source' : null);
+    }
+    if (refused !== null || read === null) return this.#refusedByRecord(this.#carrier, refused, 'carrier');
+    return this.#verify(read);
+  }
+
+  #readLabel(): Promise<MotionOutcome> {
+    return motions('read the label').readLabel(this.#ref('read'), this.#order);
+  }
+
+  async #verify(read: MotionOutcome): Promise<Left> {
+    const { from } = this.#route;
+    this.#process.enter('IN_CARRIER');
+    const verdict = classifyScan(read);
+    if (verdict === 'matches') {
+      this.#isVerified = true;
+      return { at: 'carrier', isTry: false };
+    }
+    // Kept from reading, or no tube where one should be: look first.
+    if (read.stop !== null || verdict === 'unknown') return this.#doubt('pick', { ...read, source: null });
+    if (verdict === 'unread') throw new Abandoned('FAILED', 'The robot could not read the label.');
+    const detail = afterMismatch(from, await this.#process.saga.unwind(this.#depth));
+    return this.#asked({ kind: 'barcode_mismatch', detail, robotId: this.#route.robotId, candidates: null });
+  }
+
+  async #place(): Promise<Left> {
+    const { to, arrived } = this.#route;
+    this.#process.enter('PLACING');
+    const { placed, refused } = await motions(`place ${labelOf(to)}`).deliverTube(this.#ref('deliver'), {
+      ...this.#order,
+      to: seenAt(to),
+      arrived,
+    });
+    if (classifyPlace(placed) !== 'placed') {
+      return this.#failed('place', placed, classifyPlace(placed) === 'still_held' ? 'carrier' : null);
+    }
+    if (refused !== null) return this.#refusedByRecord(seenAt(to), refused, 'target');
+    return { at: 'target', isTry: false };
+  }
+
+  /** A motion that did not succeed. @param at where the sensors see the tube all the same; null when they do not */
+  async #failed(
+    operation: 'pick' | 'place',
+    outcome: MotionOutcome,
+    at: TransferPlace | null,
+  ): Promise<Left> {
+    const left =
+      at === null || outcome.stop !== null ? await this.#doubt(operation, outcome) : { at, isTry: true };
+    const isSameAgain = left.isTry && left.at === (operation === 'pick' ? 'source' : 'carrier');
+    if (!isSameAgain) return left;
+    this.#tries[operation] += 1;
+    if (this.#tries[operation] < (operation === 'pick' ? PICK_TRIES : PLACE_TRIES)) return left;
+    const { from, to } = this.#route;
+    const what =
+      operation === 'pick' ? `pick the tube from ${labelOf(from)}` : `place the tube in ${labelOf(to)}`;
+    throw new Abandoned('FAILED', `The robot did not ${what}: ${describeOutcome(outcome)}`);
+  }
+
+  /** Finds out where the tube is, by looking or by asking. */
+  async #doubt(operation: 'pick' | 'place', outcome: MotionOutcome): Promise<Left> {
+    const { robotId, from, to, arrived } = this.#route;
+    const explained = await findOut(this.#process, this.#turn, {
+      operation,
+      robotId,
+      source: from,
+      target: operation === 'place' ? to : null,
+      outcome,
+      next: (at) => (at === 'target' ? arrived : running(at === 'source' ? 'AWAITING_TURN' : 'IN_CARRIER')),
+    });
+    if (!('at' in explained)) return this.#asked({ ...explained, robotId });
+    return { at: explained.at, isTry: outcome.stop === null };
+  }
+
+  #refusedByRecord(seen: SeenAt, refused: string | null, at: TransferPlace): Promise<Left> {
+    const detail = `The sensors saw the tube (${at}), but the record refused it: ${refused}`;
+    return this.#asked({ kind: 'outcome_unknown', detail, robotId: this.#route.robotId, candidates: [seen] });
+  }
+
+  /** Asks the operator where the tube is. @throws Abandoned when it is not where the process can go on from */
+  async #asked(problem: ParkedProblem): Promise<Left> {
+    const { answer, next } = await this.#process.ask(problem);
+    if (answer === 'at_target') return { at: 'target', isTry: false, isDeviation: true };
+    if (answer === 'with_me') throw new WithPerson();
+    if (next === 'go_on' && answer === 'at_source') return { at: 'source', isTry: false };
+    if (next === 'go_on' && answer === 'in_carrier') {
+      // Whoever was in the cell may have put another tube in.
+      this.#isVerified = false;
+      return { at: 'carrier', isTry: false };
+    }
+    const ended = this.#process.isCancelRequested ? 'CANCELLED' : 'FAILED';
+    throw new Abandoned(ended, `${problem.detail} The operator answered: ${answer.replaceAll('_', ' ')}.`);
+  }
+
+  #stopIfCancelled(before: string): void {
+    if (this.#route.isReturn !== true) this.#process.stopIfCancelled(before);
+  }
+
+  get #carrier(): SeenAt {
+    return { kind: 'carrier', robotId: this.#route.robotId };
+  }
+
+  get #order() {
+    const { robotId, from } = this.#route;
+    return { robotId, fence: this.#turn.fence, attempt: this.#attempt, positionId: from.place.positionId };
+  }
+
+  /** Parts of a return have names of their own: the transfer before it, in the same process, has used the plain ones. */
+  #ref(part: string) {
+    return this.#process.ref(`${this.#route.isReturn ? 'return-' : ''}${part}/${this.#attempt}`);
+  }
 }
 
 /** @param undone what the undo said of the tube that was picked */
@@ -162,98 +209,4 @@ function afterMismatch(from: Site, undone: readonly string[]): string {
     ...undone,
     `Unless the tube of this job is found there, ${labelOf(from)} is blocked until a person has seen to it.`,
   ].join(' ');
-}
-
-/** A motion that undoes. */
-interface Move {
-  readonly robotId: string;
-  readonly operation: 'pick' | 'place';
-  readonly step: string;
-  readonly site: Site;
-  readonly attempt: number;
-  readonly next: Mark;
-}
-
-/** Orders one motion of an undo and waits until it is settled. */
-async function move(process: Process, turn: Turn, order: Move): Promise<MotionOutcome> {
-  const { robotId, operation, site, attempt, next } = order;
-  const summary = `${operation} ${labelOf(site)}`;
-  const ref = process.ref(order.step);
-  process.enter(next.phase);
-  const { commandId } = await process.undoing(`Order: ${summary}`).submitMotion(ref, {
-    operation,
-    robotId,
-    fence: turn.fence,
-    positionId: site.place.positionId,
-    attempt,
-    next,
-  });
-  return motions(summary).awaitMotion(ref, commandId);
-}
-
-/** The undo of a transfer: brings the tube back to where it came from, by where it is now. */
-async function putBack(process: Process, turn: Turn, route: Route, attempt: number): Promise<string> {
-  const { robotId, from, to } = route;
-  const step = (name: string) => `put-back/${name}/${attempt}`;
-  const stuck = (detail: string, candidates: readonly SeenAt[] | null) =>
-    new UndoStuck({ kind: 'compensation_stuck', detail, robotId, candidates });
-
-  const where = await process.undoing('Where is the tube now?').custodyOf(process.ref(step('where')));
-  // A tube that reached its position is stored; one in the hand-off, which nobody collected, goes back.
-  const isReturn =
-    to.kind === 'handoff' && where.kind === 'handoff' && where.positionId === to.place.positionId;
-  if (where.kind !== 'carrier' && !isReturn) return 'There was nothing to put back.';
-
-  const mark = isReturn ? running('RETURNING') : compensating('PUTTING_BACK');
-  process.show(mark.state, mark.phase);
-  await turn.takeForUndo(robotId);
-  if (isReturn) {
-    const fetched = await move(process, turn, {
-      robotId,
-      operation: 'pick',
-      step: step('pick'),
-      site: to,
-      attempt,
-      next: mark,
-    });
-    switch (classifyPick(fetched)) {
-      case 'not_picked':
-        throw stuck(
-          `The robot did not fetch the tube from ${labelOf(to)}: ${describeOutcome(fetched)}`,
-          null,
-        );
-      case 'unknown':
-        throw stuck(unknownAfter('pick the tube from', to, fetched, []).detail, [
-          seenAt(to),
-          { kind: 'carrier', robotId },
-        ]);
-      case 'picked':
-    }
-    await process
-      .undoing('Custody: carrier')
-      .moveCustody(process.ref(step('carrier')), { kind: 'carrier', robotId }, mark);
-  }
-  const placed = await move(process, turn, {
-    robotId,
-    operation: 'place',
-    step: step('place'),
-    site: from,
-    attempt,
-    next: mark,
-  });
-  switch (classifyPlace(placed)) {
-    case 'still_held':
-      throw stuck(
-        `The robot holds the tube and could not put it back into ${labelOf(from)}: ${describeOutcome(placed)}`,
-        null,
-      );
-    case 'unknown':
-      throw stuck(unknownAfter('put the tube back into', from, placed, []).detail, [
-        { kind: 'carrier', robotId },
-        seenAt(from),
-      ]);
-    case 'placed':
-  }
-  await process.undoing(`Custody: ${from.kind}`).moveCustody(process.ref(step('source')), seenAt(from), mark);
-  return `The tube was put back into ${labelOf(from)}.`;
 }

@@ -1,6 +1,7 @@
 import { condition, setHandler } from '@temporalio/workflow';
 import { releaseStep } from '../domain/turns.ts';
 import { type Steps, steps } from './activities.ts';
+import { within } from './deadline.ts';
 import { serveExpedite } from './expedite.ts';
 import { turnGrantedSignal } from './messages/robot.ts';
 import { Abandoned, type Process } from './process.ts';
@@ -30,6 +31,11 @@ export class Turn {
       this.#fences.set(turn, fence);
     });
     serveExpedite(process, (changed) => this.#reprioritise(changed));
+  }
+
+  /** The fence rose while the turn went on: what was ordered under the old one is refused. */
+  refence(fence: number): void {
+    this.#fences.set(this.#number, fence);
   }
 
   get isGranted(): boolean {
@@ -80,9 +86,25 @@ export class Turn {
   /** Waits for the turn. @throws Abandoned when somebody asked to cancel meanwhile */
   async take(robotId: string): Promise<void> {
     await this.ask(robotId);
-    await condition(() => this.isGranted || this.#process.isCancelRequested);
-    if (!this.isGranted) throw new Abandoned('CANCELLED', 'Cancelled while waiting for the robot.');
+    const { queueMs, notReadyMs } = this.#process.waits;
+    const isOver = () => this.isGranted || this.#process.isCancelRequested;
+    if (!(await within(Math.min(notReadyMs, queueMs), 'Wait for the robot’s turn', isOver))) {
+      await this.#warnNotReady(robotId);
+      await within(queueMs - notReadyMs, 'Wait for the robot’s turn, after the warning', isOver);
+    }
+    if (this.#process.isCancelRequested && !this.isGranted)
+      throw new Abandoned('CANCELLED', 'Cancelled while waiting for the robot.');
+    if (!this.isGranted)
+      throw new Abandoned(
+        'FAILED',
+        `The robot’s turn did not come within ${Math.round(queueMs / 60_000)} minutes.`,
+      );
     this.#process.robotId = robotId;
+  }
+
+  async #warnNotReady(robotId: string): Promise<void> {
+    const ref = this.#process.ref(`not-ready/${this.#number}`);
+    await steps('Why does the turn not come?').warnNotReady(ref, robotId);
   }
 
   /** Waits for the turn, whoever wants to cancel: for moves that are undone. */

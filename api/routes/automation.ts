@@ -1,7 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { type JobRecord, listJobs } from '../../db/jobs.ts';
+import { resolvePosition } from '../../db/references.ts';
 import { DomainError } from '../../domain/errors.ts';
+import { needsScan } from '../../domain/fault.ts';
 import {
   CancelRequest,
   DecisionRequest,
@@ -236,19 +238,21 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   });
   routes.openapi(decisionRoute, async (c) => {
     const { id } = c.req.valid('param');
-    const { sampleBarcode, comment, ...decision } = c.req.valid('json');
-    const needsScan = decision.answer !== 'not_found' && decision.answer !== 'retry_undo';
-    if (needsScan && sampleBarcode === undefined) {
-      const detail = `is missing; with ${decision.answer} the tube is scanned where it was found`;
-      throw new DomainError('VALIDATION', `The body’s /sampleBarcode: ${detail}`, {
-        errors: [{ pointer: '/sampleBarcode', detail }],
-      });
+    const { sampleBarcode, comment, place, ...decision } = c.req.valid('json');
+    if (needsScan(decision.answer) && sampleBarcode === undefined) {
+      throw missing('/sampleBarcode', `with ${decision.answer} the tube is scanned where it was found`);
+    }
+    if (decision.answer === 'elsewhere' && place === undefined) {
+      throw missing('/place', 'with elsewhere it names the container and position the tube stands in');
     }
     if (decision.robotFit) await requireStationAtRobotOf(c, await requireJob(c, id), decision.faultId);
     await tellJob(c, id, decideUpdate, {
       actor: c.var.actor,
       ...decision,
       sampleBarcode: sampleBarcode ?? null,
+      positionId: place
+        ? await resolvePosition(db, c.var.actor.tenantId, place.location, place.position)
+        : null,
       comment: comment ?? null,
     });
     return c.json(await told(c, id, 200), 200);
@@ -266,6 +270,11 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     return c.json(await told(c, id, 202), 202);
   });
   return routes;
+}
+
+function missing(pointer: string, why: string): DomainError {
+  const detail = `is missing; ${why}`;
+  return new DomainError('VALIDATION', `The body’s ${pointer}: ${detail}`, { errors: [{ pointer, detail }] });
 }
 
 /** Of an answer to another question than the job's, nothing comes: that is the workflow's to say. */

@@ -93,7 +93,22 @@ export const ASKING_EXAMPLE: z.input<typeof JobWithSteps> = {
     ],
     source: HANDOFF_EXAMPLE,
     target: PLACE_EXAMPLE,
-    answers: ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found'],
+    answers: [
+      {
+        answer: 'at_target',
+        needsScan: true,
+        needsLockOut: false,
+        next: ['release'],
+        does: 'The tube is recorded where it was to go and the job ends as completed with a deviation.',
+      },
+      {
+        answer: 'in_carrier',
+        needsScan: true,
+        needsLockOut: false,
+        next: ['release', 'go_on'],
+        does: 'The robot puts the tube back where it came from and the job ends; with go_on it reads the label and places the tube.',
+      },
+    ],
   },
   result: { place: PLACE_EXAMPLE, handoff: HANDOFF_EXAMPLE, robotId: ROBOT_ID, explanation: WHY_EXAMPLE },
   links: { self: `/automation/jobs/${EXAMPLE_ID}` },

@@ -4,6 +4,14 @@ import { Reference } from '../../schemas/automation.ts';
 /** A location by id or barcode. */
 export const LocationParams = z.object({ id: Reference.openapi({ param: { name: 'id', in: 'path' } }) });
 
+/** The version of the record that a person edits. */
+export const IfMatchHeader = z.object({
+  'if-match': z
+    .string()
+    .optional()
+    .openapi({ description: 'ETag of the record as it was read; missing: 428.', example: '"3"' }),
+});
+
 /** What any body may be refused with. */
 export const BODY_REFUSALS = [
   'MALFORMED_BODY',

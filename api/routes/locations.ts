@@ -17,15 +17,9 @@ import { presentLocation, presentNode } from '../locations.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { EXAMPLE_ID } from './examples.ts';
-import { BODY_REFUSALS, LOOKUP_REFUSALS, LocationParams, withEtag } from './location-parts.ts';
+import { BODY_REFUSALS, IfMatchHeader, LOOKUP_REFUSALS, LocationParams, withEtag } from './location-parts.ts';
 import { LOCATION_EXAMPLE } from './storage-examples.ts';
 
-const IfMatchHeader = z.object({
-  'if-match': z
-    .string()
-    .optional()
-    .openapi({ description: 'ETag of the record as it was read; missing: 428.', example: '"3"' }),
-});
 const LocationCursor = z.strictObject({ id: z.uuid(), name: z.string() });
 /** Locations that one answer may hold as a tree. */
 const TREE_MOST = 5_000;

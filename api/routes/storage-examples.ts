@@ -51,6 +51,8 @@ export const SAMPLE_EXAMPLE: Sample = {
   zone: '-80',
   ...WHEREABOUTS,
   aiOptimized: true,
+  exposureSeconds: 46.2,
+  freezeThawCount: 0,
   createdAt: '2026-03-02T08:14:00.000Z',
   version: 3,
 };

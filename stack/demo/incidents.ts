@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PICK_TRIES, PLACE_TRIES } from '../../domain/waits.ts';
 import { type Job, Started } from '../../schemas/automation.ts';
 import type { RunningLaboratory } from './running-laboratory.ts';
 import { WORKFLOW_WORKER } from './running-laboratory.ts';
@@ -57,15 +58,19 @@ export interface Compensated {
 export async function failHalfWay(scene: Scene, barcode: string, at: 'pick' | 'place'): Promise<Compensated> {
   const { cell, watch, stage } = scene;
   const before = await whereIs(scene.client, barcode);
-  await cell.arm(
-    at === 'pick'
-      ? { kind: 'motion_fault', operation: 'pick', tube: 'source' }
-      : { kind: 'motion_fault', operation: 'place', tube: 'carrier' },
-  );
+  // As often as it is tried: a robot that fails once tries again.
+  const tries = at === 'pick' ? PICK_TRIES : PLACE_TRIES;
+  for (let n = 0; n < tries; n += 1) {
+    await cell.arm(
+      at === 'pick'
+        ? { kind: 'motion_fault', operation: 'pick', tube: 'source' }
+        : { kind: 'motion_fault', operation: 'place', tube: 'carrier' },
+    );
+  }
   stage.struck(
     at === 'pick'
-      ? `the gripper misses ${barcode}: error 5, carrier empty, tube still in its position`
-      : `the robot has ${barcode} in its gripper and cannot set it down in the hand-off: error 5`,
+      ? `the gripper misses ${barcode} ${tries} times: error 5, carrier empty, tube still in its position`
+      : `the robot has ${barcode} in its gripper and cannot set it down in the hand-off, ${tries} times: error 5`,
   );
   const started = await retrieve(scene, barcode);
   const job = await watch.until(started.job.id);

@@ -45,6 +45,7 @@ interface World {
 async function fakeWorld(client: Client): Promise<World> {
   const lab = new Laboratory('00000000-0000-7000-8000-00000000c0de');
   const robot = lab.addRobot();
+  lab.pickupMs = 600_000;
   for (let n = 0; n < 40; n++) lab.addPosition();
   for (let n = 0; n < 20; n++) lab.addPosition('handoff');
   const act = createFakeActivities({ laboratory: lab, client });
@@ -135,10 +136,10 @@ async function realWorld(lab: ProcessLab): Promise<World> {
       // What the sensors of a robot say that does as it is told.
       await lab.settle(commandId, 'DONE', {
         errorCode: 0,
-        carrier: order.operation !== 'place',
+        carrier: order.operation === 'pick' || order.operation === 'scan',
         source: order.operation === 'place' ? null : false,
-        target: order.operation === 'place' ? true : null,
-        barcode: order.operation === 'scan' ? process.barcode : null,
+        target: order.operation === 'place' || order.operation === 'transfer' ? true : null,
+        barcode: order.operation === 'scan' || order.operation === 'transfer' ? process.barcode : null,
       });
       return new MockActivityEnvironment().run(() => act.awaitMotion(ref, commandId));
     },
@@ -228,6 +229,57 @@ async function giveTurnBack(world: World, process: Process): Promise<void> {
 const carrierOf = (world: World) => ({ kind: 'carrier', robotId: world.robotId }) as const;
 
 const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
+  'a tube that is looked for, through a safety hold': async (t) => {
+    const { act, robotId } = t.world;
+    const p = await t.world.start('retrieval', 'robot');
+    const { place } = await reserved(act.reserveRetrieval(p.ref('reserve'), AT_WORK));
+    const at = { kind: 'position', positionId: place.positionId } as const;
+    const doubt = { robotId, detail: '', candidates: [at, carrierOf(t.world)], stop: 'a door is open' };
+    await t.tell(p, 'frozen without the turn', act.freeze(p.ref('early'), doubt));
+    const fence = await takeTurn(t.world, p);
+    const frozen = await act.freeze(p.ref('freeze'), doubt);
+    t.story.push({ rises: frozen.fence > fence });
+    await t.custody(p);
+    await t.tell(
+      p,
+      'under the old fence',
+      act.submitMotion(p.ref('old'), order(t.world, fence, 'pick', place)),
+    );
+    await t.tell(p, 'held', act.holdForSafety(p.ref('hold'), robotId, 'a door is open'));
+    t.story.push({ isHeld: await act.isHeld(p.ref('held'), robotId) });
+    await t.tell(p, 'found', act.recordFinding(p.ref('found'), { seen: at, detail: '', next: AT_WORK }));
+    await t.custody(p);
+    t.story.push({ quarantine: await act.reserveQuarantine(p.ref('quarantine'), robotId) });
+    await giveTurnBack(t.world, p);
+    await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'FAILED', ''));
+    await t.tell(p, 'held when it is over', act.isHeld(p.ref('late'), robotId));
+  },
+  'a question that nobody answers': async (t) => {
+    const { act, robotId } = t.world;
+    const p = await t.world.start('retrieval', 'robot');
+    await reserved(act.reserveRetrieval(p.ref('reserve'), AT_WORK));
+    const problem = { kind: 'dropped', detail: '', robotId, candidates: [carrierOf(t.world)] } as const;
+    const { faultId } = await act.park(p.ref('park'), problem);
+    t.story.push({ isHeldByItsOwn: await act.isHeld(p.ref('held'), robotId) });
+    await t.tell(p, 'escalated', act.escalate(p.ref('escalate'), faultId, 1));
+    const q = await t.world.start('retrieval', 'robot');
+    await reserved(act.reserveRetrieval(q.ref('reserve'), AT_WORK));
+    t.story.push({ warned: await act.warnNotReady(q.ref('warn'), robotId) });
+    t.story.push({ isHeldByAnother: await act.isHeld(q.ref('held'), robotId) });
+    const found = {
+      actor: p.ref('').actor,
+      faultId,
+      answer: 'at_source',
+      sampleBarcode: p.barcode,
+      robotFit: true,
+      comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+    } as const;
+    await t.tell(p, 'decided', act.applyDecision(p.ref('decide'), found));
+    t.story.push({ isHeldThen: await act.isHeld(q.ref('held'), robotId) });
+  },
   'a placement by hand, after scans that do not fit': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('placement', 'hand');
@@ -283,8 +335,8 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   'a retrieval by hand': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'hand');
-    const { place, source } = await reserved(act.reserveRetrieval(p.ref('reserve'), AWAIT_SCAN));
-    t.story.push({ sourceIsPlace: source?.positionId === place.positionId });
+    const { place, source, pickupMs } = await reserved(act.reserveRetrieval(p.ref('reserve'), AWAIT_SCAN));
+    t.story.push({ sourceIsPlace: source?.positionId === place.positionId, pickupMs });
     await t.custody(p);
     await t.tell(p, 'wrong tube', act.confirmTaken(p.ref('1'), place, t.world.scan(place, 'FOREIGN')));
     await t.tell(p, 'right', act.confirmTaken(p.ref('2'), place, t.world.scan(place, p.barcode)));
@@ -295,11 +347,11 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   'a retrieval by robot to the hand-off': async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'robot');
-    const { place, handoff, leaseExpiresAt } = await reserved(
+    const { place, handoff, leaseExpiresAt, pickupMs } = await reserved(
       act.reserveRetrieval(p.ref('reserve'), AT_WORK),
     );
     if (!handoff) throw new Error('no hand-off');
-    t.story.push({ leaseExpiresAt });
+    t.story.push({ leaseExpiresAt, pickupMs });
     const fence = await takeTurn(t.world, p);
     await t.tell(p, 'pick', t.world.carryOut(p, order(t.world, fence, 'pick', place)));
     await t.tell(p, 'seen', act.moveCustody(p.ref('carrier'), carrierOf(t.world), AT_WORK));
@@ -314,6 +366,29 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     const { jobId, workflowId } = p.ref('');
     const late = { jobId, turn: 2, workflowId, priority: 20, requestedAt: 0 };
     t.story.push(await act.grantTurn(t.world.tenantId, t.world.robotId, late, []));
+  },
+  'a placement by a store that does the moves itself': async (t) => {
+    const { act } = t.world;
+    const p = await t.world.start('placement', 'robot');
+    const { place, handoff, robotLevel } = await reserved(act.reservePlacement(p.ref('reserve'), AWAIT_SCAN));
+    if (!handoff) throw new Error('no hand-off');
+    t.story.push({ robotLevel });
+    const right = t.world.scan(handoff, p.barcode);
+    await t.tell(p, 'at hand-off', act.confirmAtHandoff(p.ref('1'), handoff, right, AT_WORK));
+    const fence = await takeTurn(t.world, p);
+    const transfer = {
+      ...order(t.world, fence, 'transfer', handoff),
+      toPositionId: place.positionId,
+    };
+    await t.tell(p, 'transfer', t.world.carryOut(p, transfer));
+    const reason = 'Look first.';
+    await t.tell(p, 'blocked', act.blockPlace(p.ref('block'), place.positionId, reason));
+    const seen = { kind: 'position', positionId: place.positionId } as const;
+    await t.tell(p, 'into a blocked place', act.moveCustody(p.ref('seen'), seen, AT_WORK));
+    await t.tell(p, 'where it stands', act.blockPlace(p.ref('occupied'), handoff.positionId, reason));
+    await t.custody(p);
+    await giveTurnBack(t.world, p);
+    await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'FAILED', ''));
   },
   'a move by hand, and what is not the job’s': async (t) => {
     const { act } = t.world;
@@ -412,6 +487,9 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
       answer: 'with_me',
       robotFit: true,
       comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
     } as const;
     const decision = { ...given, sampleBarcode: p.barcode };
     await t.tell(p, 'decided', act.applyDecision({ ...other, step: 'decide' }, decision));
@@ -420,7 +498,7 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
   },
 };
 
-for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found'] as const) {
+for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'damaged', 'not_found'] as const) {
   SCENARIOS[`a parked retrieval, answered ${answer}`] = async (t) => {
     const { act } = t.world;
     const p = await t.world.start('retrieval', 'robot');
@@ -434,11 +512,22 @@ for (const answer of ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_fo
     });
     await t.custody(p);
     const { actor } = p.ref('');
-    const given = { actor, faultId, answer, sampleBarcode: null, robotFit: true, comment: null } as const;
-    const sampleBarcode = answer === 'not_found' ? null : p.barcode;
+    const given = {
+      actor,
+      faultId,
+      answer,
+      sampleBarcode: null,
+      robotFit: true,
+      comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+    } as const;
+    const isScanned = answer !== 'not_found' && answer !== 'damaged';
+    const sampleBarcode = isScanned ? p.barcode : null;
     const stale = { ...given, faultId: '00000000-0000-7000-8000-00000000beef', sampleBarcode };
     await t.tell(p, 'stale', act.applyDecision(p.ref('1'), stale));
-    if (answer !== 'not_found') {
+    if (isScanned) {
       const wrong = { ...given, sampleBarcode: 'FOREIGN' };
       await t.tell(p, 'wrong tube', act.applyDecision(p.ref('2'), wrong));
     }

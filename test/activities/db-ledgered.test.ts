@@ -74,11 +74,17 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID },
     change: `description = 'Changed'`,
   },
+  exposure_budget: {
+    aggregate: 'exposure_budget',
+    idColumn: 'id',
+    copy: { id: NEW_ID, zone: 'LN2' },
+    change: 'budget_seconds = 90',
+  },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION] = Array.from(
-  { length: 9 },
-  (_, i) => `01900000-0000-7000-8000-00000000000${i + 1}`,
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET] = Array.from(
+  { length: 10 },
+  (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`,
 );
 
 let laboratory: TestLaboratory;
@@ -120,6 +126,7 @@ beforeAll(async () => {
       ['station', STATION ?? '', 1],
       ['session', SESSION ?? '', 1],
       ['deviation', DEVIATION ?? '', 1],
+      ['exposure_budget', BUDGET ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -134,6 +141,7 @@ beforeAll(async () => {
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
     `INSERT INTO deviation (tenant_id, id, kind, description, opened_at) VALUES ('${t}', '${DEVIATION}', 'dropped', 'd', now())`,
+    `INSERT INTO exposure_budget (tenant_id, id, zone, hand_seconds) VALUES ('${t}', '${BUDGET}', '-80', 30)`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );
@@ -218,5 +226,11 @@ describe('bookkeeping needs no entry', () => {
       sql.raw(`UPDATE sample SET job_id = NULL, project = 'along' WHERE id = '${SAMPLE}'`).execute(tx),
     );
     await expect(along).rejects.toThrow(/has no ledger entry/);
+    for (const clock of ['warm_since = now()', 'exposure_ms = 1', 'freeze_thaw_count = 1']) {
+      const turned = inTenant(app, tenantId, (tx) =>
+        sql.raw(`UPDATE sample SET job_id = NULL, ${clock} WHERE id = '${SAMPLE}'`).execute(tx),
+      );
+      await expect(turned).rejects.toThrow(/has no ledger entry/);
+    }
   });
 });

@@ -78,6 +78,7 @@ describe('without a tenant', () => {
     'barcode',
     'erasable_value',
     'event',
+    'exposure_budget',
     'idempotency_key',
     'job',
     'job_step',

@@ -21,6 +21,7 @@ const READING: MotionReading = {
   source: false,
   target: null,
   barcode: null,
+  stop: null,
   detail: 'pick done',
 };
 const VIEW: ControllerView = {

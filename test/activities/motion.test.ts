@@ -47,11 +47,13 @@ describe('awaiting a motion', () => {
     const { job, positionId } = await working();
     expect(await carryOut(job, 'pick', positionId, PICKED)).toEqual({
       state: 'DONE',
+      number: 1,
       errorCode: 0,
       carrier: true,
       source: false,
       target: null,
       barcodeMatches: null,
+      stop: null,
       detail: 'test',
     });
   });

@@ -40,6 +40,9 @@ function answer(faultId: string, over: Partial<Decision>): Decision {
     faultId,
     answer: 'with_me',
     sampleBarcode: null,
+    next: 'release',
+    positionId: null,
+    lockedOut: true,
     robotFit: true,
     comment: null,
     ...over,
@@ -75,7 +78,9 @@ describe('parking', () => {
         kind: 'outcome_unknown',
         detail: 'The controller does not answer.',
         candidates: [{ kind: 'carrier' }, { kind: 'handoff', label: handoff.label, containerName: 'H1' }],
-        answers: ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found'],
+        answers: ['at_source', 'at_target', 'in_carrier', 'with_me', 'elsewhere', 'damaged', 'not_found'].map(
+          (answer) => ({ answer, does: expect.any(String) }),
+        ),
       },
     });
     expect(await lab.sample(sampleId)).toMatchObject({

@@ -170,6 +170,59 @@ const STEPS: Record<string, () => Promise<Twice>> = {
       differently: () => lab.storage.finishJob(ref, 'FAILED', 'Nobody came.'),
     };
   },
+  freeze: async () => {
+    const { job, doubt } = await inDoubt();
+    const ref = job.ref();
+    return {
+      job,
+      once: () => lab.storage.freeze(ref, doubt),
+      differently: () => lab.storage.freeze(ref, { ...doubt, stop: 'a door is open' }),
+    };
+  },
+  recordFinding: async () => {
+    const { job, doubt, seen } = await inDoubt();
+    await lab.storage.freeze(job.ref(), doubt);
+    const ref = job.ref();
+    return {
+      job,
+      once: () => lab.storage.recordFinding(ref, { seen, detail: '', next: AT_WORK }),
+      differently: () => lab.storage.recordFinding(ref, { seen, detail: 'other', next: AT_WORK }),
+    };
+  },
+  holdForSafety: async () => {
+    const { job } = await inDoubt();
+    const ref = job.ref();
+    return {
+      job,
+      once: () => lab.storage.holdForSafety(ref, lab.robotId, 'a door is open'),
+      differently: () => lab.storage.holdForSafety(ref, lab.robotId, 'the robot is locked out'),
+    };
+  },
+  escalate: async () => {
+    const { job } = await carried();
+    const { faultId } = await lab.storage.park(job.ref(), {
+      kind: 'dropped',
+      detail: 'No sensor sees it.',
+      robotId: lab.robotId,
+      candidates: [{ kind: 'carrier', robotId: lab.robotId }],
+    });
+    const ref = job.ref();
+    return {
+      job,
+      once: () => lab.storage.escalate(ref, faultId, 1),
+      differently: () => lab.storage.escalate(ref, faultId, 2),
+    };
+  },
+  warnNotReady: async () => {
+    const { job } = await inDoubt();
+    const ref = job.ref();
+    return { job, once: () => lab.storage.warnNotReady(ref, lab.robotId), differently: null };
+  },
+  reserveQuarantine: async () => {
+    const { job } = await inDoubt();
+    const ref = job.ref();
+    return { job, once: () => lab.storage.reserveQuarantine(ref, lab.robotId), differently: null };
+  },
   park: async () => {
     const { job } = await carried();
     const ref = job.ref();
@@ -201,6 +254,9 @@ const STEPS: Record<string, () => Promise<Twice>> = {
       sampleBarcode: barcode,
       robotFit: true,
       comment: null,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
     } as const;
     return {
       job,
@@ -275,6 +331,14 @@ async function carried() {
   return made;
 }
 
+/** A tube in the carrier, whose job has the turn and does not know where it is. */
+async function inDoubt() {
+  const { job } = await carried();
+  await job.takeTurn();
+  const seen = { kind: 'carrier', robotId: lab.robotId } as const;
+  return { job, seen, doubt: { robotId: lab.robotId, detail: '', candidates: [seen], stop: null } };
+}
+
 /** Empties the carrier and gives back the turn, so that the next test finds the robot idle. */
 async function clean(job: Job): Promise<void> {
   await lab.rows(sql`UPDATE motion SET state = 'FAILED', settled_at = clock_timestamp()
@@ -283,7 +347,10 @@ async function clean(job: Job): Promise<void> {
   // A robot that is held gives no turn to the next one.
   await lab.rows(sql`UPDATE robot_state SET held_fault_ids = '{}'`);
   const { workflowId, state } = await job.row();
-  if ((await lab.sample(job.sampleId))?.custody === 'carrier' && state === 'RUNNING') {
+  if (
+    (await lab.sample(job.sampleId))?.custody === 'carrier' &&
+    (state === 'RUNNING' || state === 'SAFETY_HOLD')
+  ) {
     const person = { kind: 'person', userId: lab.actor.userId } as const;
     await lab.storage.moveCustody({ ...job.ref(), workflowId }, person, AT_WORK);
   }

@@ -380,6 +380,8 @@ describe('samples', () => {
       project: 'P',
       zone: '-80',
       ...place,
+      exposureSeconds: 0,
+      freezeThawCount: 0,
       aiOptimized: false,
       createdAt: expect.any(String),
       version: 1,

@@ -70,6 +70,7 @@ export interface SampleEntry {
 /** A store with a robot, and the real activities over it. */
 export class ProcessLab {
   readonly store: TestStore;
+  readonly freezer: string;
   readonly box: string;
   readonly handoff: string;
   readonly robotId: string;
@@ -83,8 +84,9 @@ export class ProcessLab {
   #tubes = 0;
   #epoch: number | null = null;
 
-  private constructor(store: TestStore, box: string, handoff: string, robotId: string) {
+  private constructor(store: TestStore, freezer: string, box: string, handoff: string, robotId: string) {
     this.store = store;
+    this.freezer = freezer;
     this.box = box;
     this.handoff = handoff;
     this.robotId = robotId;
@@ -136,7 +138,7 @@ export class ProcessLab {
       port: 1502,
       unitId: 1,
     });
-    return new ProcessLab(store, box, handoff, robot.id);
+    return new ProcessLab(store, freezer, box, handoff, robot.id);
   }
 
   async close(): Promise<void> {
@@ -313,6 +315,7 @@ export class ProcessLab {
       source: null,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'test',
     };
     await settleMotion(this.store.db, key, state, { ...silent, ...reading });

@@ -121,6 +121,7 @@ describe('what is written of a motion', () => {
       source: true,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'x',
     });
     expect(readingOf(command('place'), IDLE, 'x')).toMatchObject({
@@ -142,6 +143,7 @@ describe('what is written of a motion', () => {
       source: null,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'x',
     });
   });

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { waitsOf } from '../../domain/waits.ts';
 import { ENVIRONMENT_NAMES, loadEnvironment } from '../../schemas/environment.ts';
 
 const enough = {
@@ -53,6 +54,15 @@ describe('the environment', () => {
       ANALYTICS_ENABLED: 'TRUE',
     });
     expect(environment).toMatchObject({ iotEnabled: false, mobileEnabled: false, analyticsEnabled: true });
+  });
+
+  it('takes a laboratory’s own waiting times, in seconds', () => {
+    const given = loadEnvironment({ ...enough, AUTOMATION_WAITS: '{"pickup":300,"escalate":[60,300]}' });
+    expect(waitsOf(given.automationWaits)).toEqual({ pickupMs: 300_000, escalateMs: [60_000, 300_000] });
+    expect(waitsOf(loadEnvironment(enough).automationWaits)).toEqual({});
+    for (const wrong of ['5 minutes', '{"pickup":"5"}', '{"pickup":0}', '{"pickUp":5}']) {
+      expect(() => loadEnvironment({ ...enough, AUTOMATION_WAITS: wrong })).toThrow(/AUTOMATION_WAITS/);
+    }
   });
 
   it('refuses to run without the ledger', () => {

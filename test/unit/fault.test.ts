@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { type FaultKind, type OpenFault, offeredAnswers, refusalOfAnswer } from '../../domain/fault.ts';
 
 const open: OpenFault = { faultId: 'f1', kind: 'outcome_unknown', hasRobot: true };
-const answer = { faultId: 'f1', answer: 'at_source', robotFit: true } as const;
+const answer = {
+  faultId: 'f1',
+  answer: 'at_source',
+  next: 'release',
+  robotFit: true,
+  lockedOut: true,
+} as const;
 
 describe('an answer of the operator', () => {
   test('is taken for the fault that is open', () => {
@@ -33,26 +39,59 @@ describe('an answer of the operator', () => {
       expect(refusalOfAnswer({ ...open, kind }, held)?.code).toBe('VALIDATION');
     expect(refusalOfAnswer({ ...open, hasRobot: false }, held)?.code).toBe('VALIDATION');
   });
+
+  test('goes on only from where the robot can, and when it is fit', () => {
+    const on = { ...answer, next: 'go_on' } as const;
+    expect(refusalOfAnswer(open, on)).toBeNull();
+    expect(refusalOfAnswer(open, { ...on, answer: 'in_carrier' })).toBeNull();
+    expect(refusalOfAnswer(open, { ...on, robotFit: false })?.errors?.[0]?.pointer).toBe('/robotFit');
+    for (const where of ['at_target', 'with_me', 'elsewhere', 'damaged', 'not_found'] as const)
+      expect(refusalOfAnswer(open, { ...on, answer: where })?.errors?.[0]?.pointer).toBe('/next');
+    for (const kind of ['barcode_mismatch', 'workflow_gone', 'compensation_stuck'] as const)
+      expect(refusalOfAnswer({ ...open, kind }, on)?.code).toBe('VALIDATION');
+  });
+
+  test('that takes a hand in the cell needs the lock-out, where there is a robot', () => {
+    for (const where of ['with_me', 'elsewhere', 'damaged', 'not_found'] as const) {
+      const bare = { ...answer, answer: where, lockedOut: false } as const;
+      expect(refusalOfAnswer(open, bare)?.errors?.[0]?.pointer).toBe('/lockedOut');
+      expect(refusalOfAnswer({ ...open, hasRobot: false }, bare)).toBeNull();
+    }
+    expect(refusalOfAnswer(open, { ...answer, lockedOut: false })).toBeNull();
+  });
 });
 
 describe('the answers that are offered', () => {
   const everywhere = { hasSource: true, hasTarget: true };
 
   test.each<[FaultKind, string[]]>([
-    ['outcome_unknown', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found']],
-    ['compensation_stuck', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found', 'retry_undo']],
-    ['step_conflict', ['at_source', 'at_target', 'in_carrier', 'with_me', 'not_found']],
-    ['barcode_mismatch', ['at_source', 'at_target', 'with_me', 'not_found']],
-    ['workflow_gone', ['at_source', 'at_target', 'with_me', 'not_found']],
+    [
+      'outcome_unknown',
+      ['at_source', 'at_target', 'in_carrier', 'with_me', 'elsewhere', 'damaged', 'not_found'],
+    ],
+    [
+      'compensation_stuck',
+      ['at_source', 'at_target', 'in_carrier', 'with_me', 'elsewhere', 'damaged', 'not_found', 'retry_undo'],
+    ],
+    [
+      'step_conflict',
+      ['at_source', 'at_target', 'in_carrier', 'with_me', 'elsewhere', 'damaged', 'not_found'],
+    ],
+    ['barcode_mismatch', ['at_source', 'at_target', 'with_me', 'elsewhere', 'damaged', 'not_found']],
+    ['workflow_gone', ['at_source', 'at_target', 'with_me', 'elsewhere', 'damaged', 'not_found']],
   ])('for %s are those that will be taken', (kind, answers) => {
-    expect(offeredAnswers({ ...open, kind }, everywhere)).toEqual(answers);
+    expect(offeredAnswers({ ...open, kind }, everywhere).map((offered) => offered.answer)).toEqual(answers);
   });
 
   test('name no carrier where no robot works, and no place the job does not have', () => {
-    expect(offeredAnswers({ ...open, hasRobot: false }, { hasSource: false, hasTarget: true })).toEqual([
+    const offered = offeredAnswers({ ...open, hasRobot: false }, { hasSource: false, hasTarget: true });
+    expect(offered.map((each) => each.answer)).toEqual([
       'at_target',
       'with_me',
+      'elsewhere',
+      'damaged',
       'not_found',
     ]);
+    expect(offered.every((each) => !each.needsLockOut)).toBe(true);
   });
 });

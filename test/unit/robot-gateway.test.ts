@@ -47,6 +47,7 @@ describe('the gateway of a robot', () => {
       source: false,
       target: null,
       barcode: null,
+      stop: null,
       detail: 'the controller reports it done',
     });
     expect(line).toMatchObject({ state: 'DONE', latchedBefore: 0 });

@@ -2,6 +2,7 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { ApplicationFailure, type SignalDefinition } from '@temporalio/common';
 import type {
   ClosingResult,
+  GatewayActivities,
   HandlingActivities,
   Mark,
   MotionActivities,
@@ -17,6 +18,7 @@ import { toFailure } from '../../activities/failures.ts';
 import { createHandlingActivities } from '../../activities/handling.ts';
 import { custodyLabel } from '../../domain/custody.ts';
 import { DomainError, type ErrorCode, type Refusal } from '../../domain/errors.ts';
+import { needsScan } from '../../domain/fault.ts';
 import { type FinalJobState, isFinal } from '../../domain/job.ts';
 import type { RobotOrder } from '../../domain/robot-order.ts';
 import {
@@ -41,6 +43,7 @@ import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
   HandlingActivities &
+  Pick<GatewayActivities, 'inspect'> &
   RobotActivities;
 
 /** One call of an activity, as a test sees it. */
@@ -116,7 +119,13 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   function close(job: FakeJob, state: FinalJobState, detail: string): void {
     release(job);
-    Object.assign(job, { state, detail, phase: 'SETTLED', waitingFor: null, faultId: null });
+    Object.assign(job, {
+      state,
+      detail,
+      phase: job.isLost ? 'SAMPLE_LOST' : 'SETTLED',
+      waitingFor: null,
+      faultId: null,
+    });
     lab.alarms.delete(job.id);
   }
 
@@ -143,7 +152,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     sampleId === null && reservedBy === null && blockedReason === null;
   const levelOf = ({ robotId }: FakeJob) => (robotId === null ? 'motion' : lab.robot(robotId).level);
   const freeOne = (kind: FakePosition['kind']) =>
-    [...lab.positions.values()].find((each) => each.kind === kind && isFree(each));
+    [...lab.positions.values()].find((each) => each.kind === kind && !each.isQuarantine && isFree(each));
 
   function handoffOf(job: FakeJob): FakePosition | undefined {
     if (job.handoffPositionId === null) return freeOne('handoff');
@@ -238,6 +247,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           robotId: job.robotId,
           robotLevel: levelOf(job),
           leaseExpiresAt,
+          ...(job.mode === 'robot' && lab.pickupMs !== null && { pickupMs: lab.pickupMs }),
         } as const;
       }),
     confirmPlaced: async (ref, place, scan) =>
@@ -325,6 +335,47 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         });
         return { faultId, ...(replaced && { replaced }) };
       }),
+    freeze: async (ref, doubt) =>
+      once(ref, doubt, (job) => {
+        const robot = lab.robot(doubt.robotId);
+        if (robot.turnJobId !== job.id) throw failure('TURN_LOST', 'the job does not have the turn');
+        robot.fence += 1;
+        lab.setCustody(lab.sample(job.sampleId), { kind: 'unknown', candidates: doubt.candidates });
+        const state = doubt.stop === null ? 'RUNNING' : 'SAFETY_HOLD';
+        Object.assign(job, { state, phase: 'RECONCILING', waitingFor: null });
+        return { fence: robot.fence };
+      }),
+    recordFinding: async (ref, finding) =>
+      once(ref, finding, (job) => {
+        lab.setCustody(lab.sample(job.sampleId), finding.seen);
+        mark(job, finding.next);
+      }),
+    holdForSafety: async (ref, robotId, stop) =>
+      once(ref, [robotId, stop], (job) => {
+        Object.assign(job, { state: 'SAFETY_HOLD', phase: 'RECONCILING', waitingFor: null });
+      }),
+    isHeld: async ({ jobId }, robotId) => {
+      const { state, faultId } = lab.job(jobId);
+      if (isFinal(state)) throw failure('JOB_FINISHED', `The job is ${state}.`, { state });
+      return lab.robot(robotId).heldFaults.some((held) => held !== faultId);
+    },
+    escalate: async (ref, faultId, step) =>
+      once(ref, [faultId, step], (job) => {
+        lab.escalations.push({ jobId: job.id, step });
+      }),
+    warnNotReady: async (ref, robotId) =>
+      once(ref, robotId, (job) => {
+        const isReady = mayBegin(lab.robot(robotId));
+        if (!isReady) lab.alarms.add(job.id);
+        return !isReady;
+      }),
+    reserveQuarantine: async (ref, robotId) =>
+      once(ref, robotId, (job) => {
+        const free = [...lab.positions.values()].find((each) => each.isQuarantine && isFree(each));
+        if (free === undefined) return null;
+        free.reservedBy = job.id;
+        return free.place;
+      }),
     applyDecision: async (ref, decision) => once(ref, decision, (job) => decide(job, decision)),
     adoptJob: async (ref) =>
       once(ref, null, (job) => {
@@ -344,11 +395,11 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       }),
   };
 
-  function decide(job: FakeJob, { answer, faultId, sampleBarcode, robotFit, actor }: Decision): SettleResult {
+  function decide(job: FakeJob, decision: Decision): SettleResult {
+    const { answer, faultId, sampleBarcode, robotFit, actor, positionId } = decision;
     if (faultId !== job.faultId) return refuse('STALE_ANSWER', 'The answer is for another fault.');
     const sample = lab.sample(job.sampleId);
-    const isSeen = answer !== 'not_found' && answer !== 'retry_undo';
-    if (isSeen && sampleBarcode !== sample.barcode)
+    if (needsScan(answer) && sampleBarcode !== sample.barcode)
       return refuse('BARCODE_MISMATCH', 'That is another tube.');
     const source = job.source ?? job.handoff;
     const isToHandoff = job.kind === 'retrieval' && job.handoff !== null;
@@ -359,7 +410,13 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         : { kind: lab.position(place.positionId).kind, positionId: place.positionId };
     if (answer === 'at_source') arrive(job, at(source));
     if (answer === 'at_target') arrive(job, at(target));
-    if (answer === 'with_me') arrive(job, { kind: 'person', userId: actor.userId });
+    if (answer === 'elsewhere' && positionId !== null) {
+      lab.position(positionId).reservedBy ??= job.id;
+      arrive(job, { kind: 'position', positionId });
+    }
+    if (answer === 'not_found') job.isLost = true;
+    if (answer === 'not_found') lab.setCustody(sample, { kind: 'unknown', candidates: [] });
+    if (answer === 'with_me' || answer === 'damaged') arrive(job, { kind: 'person', userId: actor.userId });
     if (answer === 'in_carrier' && job.robotId !== null)
       arrive(job, { kind: 'carrier', robotId: job.robotId });
     if (robotFit)
@@ -380,29 +437,35 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     const index = robot.faults.findIndex(({ on }) => on === operation);
     const fault = index < 0 ? undefined : robot.faults.splice(index, 1)[0];
     const isRefused =
-      operation === 'pick'
+      robot.stop !== null ||
+      (operation === 'pick'
         ? inCarrier !== undefined || !atPlace
-        : operation === 'place' && (!inCarrier || atPlace !== undefined);
+        : operation === 'place' && (!inCarrier || atPlace !== undefined));
     const how = isRefused ? 'nothing_moved' : fault?.how;
     const tube = operation === 'pick' ? atPlace : inCarrier;
-    if (tube !== undefined && operation !== 'scan' && how !== 'nothing_moved') {
+    if (how === 'stopped') robot.stop = 'the controller is in mode estop, not auto';
+    if (how === 'no_answer') robot.isBlind = true;
+    const isMoved = how !== 'nothing_moved' && how !== 'stopped' && how !== 'lost_unmoved';
+    if (tube !== undefined && operation !== 'scan' && isMoved) {
       const { kind } = lab.position(positionId);
       if (how === 'dropped') tube.physical = { kind: 'floor' };
       else tube.physical = operation === 'pick' ? { kind: 'carrier', robotId } : { kind, positionId };
     }
     if (how === 'empty_carrier' && tube !== undefined) tube.physical = { kind: 'floor' };
-    const isSilent = how === 'no_answer';
+    const isSilent = how === 'no_answer' || how === 'lost_sight' || how === 'lost_unmoved';
     const see = (at: { positionId: string } | { robotId: string }) =>
       isSilent ? null : lab.tubeAt(at) !== undefined;
     const isRead = operation === 'scan' && how !== 'unreadable' && how !== 'empty_carrier';
     const barcode = isRead && inCarrier ? (how === 'foreign' ? 'FOREIGN' : inCarrier.barcode) : null;
     return {
       state: isSilent ? 'UNKNOWN' : how === undefined || how === 'foreign' ? 'DONE' : 'FAILED',
+      number: lab.motions.length + 1,
       errorCode: isSilent ? null : how === undefined ? 0 : 5,
       carrier: see({ robotId }),
       source: operation === 'place' ? null : see({ positionId }),
       target: operation === 'place' ? see({ positionId }) : null,
       barcodeMatches: barcode === null ? null : barcode === lab.sample(lab.job(jobId).sampleId).barcode,
+      stop: robot.stop,
       detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
     };
   }
@@ -411,34 +474,69 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   function transfer({ robotId, positionId, toPositionId = '' }: MotionOrder, jobId: string): MotionOutcome {
     const robot = lab.robot(robotId);
     const tube = lab.tubeAt({ positionId });
-    const isRefused =
-      !tube || lab.tubeAt({ robotId }) !== undefined || lab.tubeAt({ positionId: toPositionId });
+    const isHindered = lab.tubeAt({ robotId }) ?? lab.tubeAt({ positionId: toPositionId });
+    const isRefused = robot.stop !== null || !tube || isHindered !== undefined;
     const index = isRefused ? -1 : robot.faults.findIndex(({ on }) => on === 'transfer');
     const fault = index < 0 ? undefined : robot.faults.splice(index, 1)[0];
     const how = isRefused ? 'nothing_moved' : fault?.how;
-    if (tube !== undefined && how !== 'nothing_moved' && how !== 'foreign_nothing_moved') {
+    if (how === 'stopped') robot.stop = 'the controller is in mode estop, not auto';
+    if (how === 'no_answer') robot.isBlind = true;
+    const stays = ['nothing_moved', 'foreign_nothing_moved', 'stopped', 'lost_unmoved'].includes(how ?? '');
+    if (tube !== undefined && !stays) {
       const { kind } = lab.position(toPositionId);
       if (how === 'dropped') tube.physical = { kind: 'floor' };
       else if (how === 'stays_in_carrier') tube.physical = { kind: 'carrier', robotId };
       else tube.physical = { kind, positionId: toPositionId };
     }
-    const isSilent = how === 'no_answer';
+    const isSilent = ['no_answer', 'lost_sight', 'lost_unread', 'lost_unmoved'].includes(how ?? '');
     const see = (at: { positionId: string } | { robotId: string }) =>
       isSilent ? null : lab.tubeAt(at) !== undefined;
-    const isForeign = how === 'foreign' || how === 'foreign_nothing_moved';
-    const isRead = how !== 'unreadable' && how !== 'nothing_moved' && !isSilent && !isRefused;
-    const isRight = !isForeign && tube?.barcode === lab.sample(lab.job(jobId).sampleId).barcode;
+    const isRead = ![
+      'unreadable',
+      'nothing_moved',
+      'stopped',
+      'no_answer',
+      'lost_unread',
+      'lost_unmoved',
+    ].includes(how ?? '');
+    const isRight =
+      !how?.startsWith('foreign') && tube?.barcode === lab.sample(lab.job(jobId).sampleId).barcode;
     const isDone = how === undefined || how === 'foreign' || how === 'unreadable';
     return {
       state: isSilent ? 'UNKNOWN' : isDone ? 'DONE' : 'FAILED',
+      number: lab.motions.length + 1,
       errorCode: isSilent ? null : isDone ? 0 : 5,
       carrier: see({ robotId }),
       source: see({ positionId }),
       target: see({ positionId: toPositionId }),
       barcodeMatches: isRead ? isRight : null,
+      stop: robot.stop,
       detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
     };
   }
+
+  /** What the robot's controller shows of a job's own places. */
+  const inspect: GatewayActivities['inspect'] = async (_tenantId, robotId, { sourceId, targetId }) => {
+    const robot = lab.robot(robotId);
+    if (robot.isBlind) throw failure('ROBOT_UNAVAILABLE', 'the robot does not answer');
+    const isAt = (positionId: string | null) =>
+      positionId !== null && lab.tubeAt({ positionId }) !== undefined;
+    const last = lab.motions.findLast(({ order }) => order.robotId === robotId);
+    return {
+      mode: robot.stop === null ? 'auto' : 'estop',
+      latchedNumber: last?.outcome.number ?? 0,
+      busy: false,
+      done: true,
+      errorCode: 0,
+      carrier: lab.tubeAt({ robotId }) !== undefined,
+      source: robot.stuck === 'source' || isAt(sourceId),
+      target: isAt(targetId),
+      barcode: '',
+      doorOpen: false,
+      unitAlarm: false,
+      lockedOut: null,
+    };
+  };
 
   const motion: MotionActivities = {
     submitMotion: async (ref, order) =>
@@ -559,7 +657,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   };
 
   const hooked = hookedBy(options.hooks ?? {});
-  const steps = hooked({ ...storage, ...motion, ...robots });
+  const steps = hooked({ ...storage, ...motion, ...robots, inspect });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }

@@ -13,6 +13,7 @@ import {
   type WorkflowBundleOption,
 } from '@temporalio/worker';
 import type { Confirmation } from '../../domain/confirmation.ts';
+import { needsScan } from '../../domain/fault.ts';
 import type { JobKind } from '../../domain/job.ts';
 import type { TemporalConnection } from '../../schemas/environment.ts';
 import { until } from '../../stack/processes.ts';
@@ -64,6 +65,9 @@ Runtime.install({ logger: new DefaultLogger('ERROR') });
 export type Addressee = Pick<RunningJob, 'job' | 'handle'>;
 
 const SHORT = '2 seconds';
+
+/** Looks at a robot are near each other and few, unless a test says otherwise. */
+const LIMITS: JobLimits = { observeEveryMs: 100, observeMs: 250, holdLookMs: 100 };
 
 /** A worker over a laboratory in memory, and the messages people send. */
 export class Floor {
@@ -206,7 +210,7 @@ export class Floor {
       workflowTaskTimeout: SHORT,
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
-      args: [{ ...start.input, ...(setup.limits && { limits: setup.limits }) }] as never,
+      args: [{ ...start.input, limits: { ...LIMITS, ...setup.limits } }] as never,
     });
     const reservation = this.client.workflow.executeUpdateWithStart(reservedUpdate, {
       updateId: RESERVED_UPDATE_ID,
@@ -256,8 +260,10 @@ export class Floor {
       actor: this.lab.actor,
       faultId: job.faultId ?? '',
       answer,
-      sampleBarcode:
-        answer === 'not_found' || answer === 'retry_undo' ? null : this.lab.sample(job.sampleId).barcode,
+      next: 'release',
+      positionId: null,
+      lockedOut: true,
+      sampleBarcode: needsScan(answer) ? this.lab.sample(job.sampleId).barcode : null,
       robotFit: true,
       comment: null,
       ...change,

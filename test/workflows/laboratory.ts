@@ -10,6 +10,7 @@ import type { PlaceRef } from '../../workflows/messages/job.ts';
 export interface FakePosition {
   readonly place: PlaceRef;
   readonly kind: 'position' | 'handoff';
+  readonly isQuarantine: boolean;
   readonly containerBarcode: string;
   sampleId: string | null;
   reservedBy: string | null;
@@ -48,6 +49,8 @@ export interface FakeJob {
   /** the workflow that asked the operator last */
   parkedBy: string | null;
   isCancelRequested: boolean;
+  /** the operator did not find the tube */
+  isLost: boolean;
   priority: number;
   detail: string | null;
   source: PlaceRef | null;
@@ -59,16 +62,32 @@ export interface FakeJob {
 export type RobotFault =
   | {
       readonly on: 'pick' | 'place';
-      readonly how: 'nothing_moved' | 'moved_but_failed' | 'dropped' | 'no_answer';
-    }
-  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' }
-  | {
-      readonly on: 'transfer';
+      /**
+       * `no_answer`: moved, but nobody can be asked from then on; `lost_sight`: moved, and `lost_unmoved`: not, without the
+       * gateway knowing, which sees the sensors again later; `stopped`: not moved, the emergency stop is pressed
+       */
       readonly how:
         | 'nothing_moved'
         | 'moved_but_failed'
         | 'dropped'
         | 'no_answer'
+        | 'lost_sight'
+        | 'lost_unmoved'
+        | 'stopped';
+    }
+  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' }
+  | {
+      readonly on: 'transfer';
+      /** as above; `lost_sight` with the label read, `lost_unread` without */
+      readonly how:
+        | 'nothing_moved'
+        | 'moved_but_failed'
+        | 'dropped'
+        | 'no_answer'
+        | 'lost_sight'
+        | 'lost_unread'
+        | 'lost_unmoved'
+        | 'stopped'
         | 'stays_in_carrier'
         | 'unreadable'
         | 'foreign'
@@ -85,6 +104,12 @@ export interface FakeRobot {
   dispatch: 'running' | 'paused' | 'maintenance';
   queue: readonly TurnRequest[];
   faults: RobotFault[];
+  /** why it stands in a safety hold */
+  stop: 'the controller is in mode estop, not auto' | null;
+  /** nobody can look at it */
+  isBlind: boolean;
+  /** a sensor that says full whatever is there */
+  stuck: 'source' | null;
 }
 
 export interface FakeMotion {
@@ -105,8 +130,12 @@ export class Laboratory {
   readonly robots = new Map<string, FakeRobot>();
   readonly motions: FakeMotion[] = [];
   readonly alarms = new Set<string>();
+  /** job and step of every escalation */
+  readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
   leaseMs = LEASE_MS;
+  /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
+  pickupMs: number | null = null;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -125,7 +154,7 @@ export class Laboratory {
     return `00000000-0000-7000-8000-${this.#ids.toString(16).padStart(12, '0')}`;
   }
 
-  addPosition(kind: 'position' | 'handoff' = 'position'): FakePosition {
+  addPosition(kind: 'position' | 'handoff' = 'position', isQuarantine = false): FakePosition {
     const n = [...this.positions.values()].filter((each) => each.kind === kind).length + 1;
     const place = {
       positionId: this.newId(),
@@ -135,6 +164,7 @@ export class Laboratory {
     const added: FakePosition = {
       place,
       kind,
+      isQuarantine,
       containerBarcode: `BOX-${kind}`,
       sampleId: null,
       reservedBy: null,
@@ -155,6 +185,9 @@ export class Laboratory {
       dispatch: 'running',
       queue: [],
       faults: [],
+      stop: null,
+      isBlind: false,
+      stuck: null,
     };
     this.robots.set(added.id, added);
     return added;
@@ -195,6 +228,7 @@ export class Laboratory {
       faultId: null,
       parkedBy: null,
       isCancelRequested: false,
+      isLost: false,
       priority: 20,
       detail: null,
       source: null,

@@ -5,6 +5,7 @@ import type { RobotLevel } from '../../domain/controller.ts';
 import type { Refusal } from '../../domain/errors.ts';
 import type { FaultAnswer } from '../../domain/fault.ts';
 import type { FinalJobState, JobState, Phase } from '../../domain/job.ts';
+import type { Waits } from '../../domain/waits.ts';
 
 export type { Confirmation };
 
@@ -16,17 +17,12 @@ export interface JobInput {
   readonly mode: 'hand' | 'robot';
   /** higher goes first */
   readonly priority: number;
-  /** other waiting times than the usual ones, in ms: for tests */
+  /** the laboratory's own waiting times, where they differ from the presets */
   readonly limits?: JobLimits;
 }
 
-/** How long a process waits, in ms. */
-export interface JobLimits {
-  /** a tube in the hand-off, before the robot takes it back; usually 10 minutes */
-  readonly pickupMs?: number;
-  /** an undo that keeps failing, before a person is asked; usually 5 minutes */
-  readonly undoMs?: number;
-}
+/** Waiting times that differ from the presets. */
+export type JobLimits = Partial<Waits>;
 
 /** Where in the store: a position as people and other services see it. */
 export interface PlaceRef {
@@ -50,6 +46,10 @@ export type Reservation =
       /** at which level that robot takes orders; `motion` where there is none */
       readonly robotLevel: RobotLevel;
       readonly leaseExpiresAt: string | null;
+      /** the laboratory's own waiting times, where they differ from the presets */
+      readonly waits?: Partial<Waits>;
+      /** how long the tube may wait in the hand-off, in ms, by its temperature class; of a retrieval by robot */
+      readonly pickupMs?: number;
     }
   | { readonly outcome: 'refused'; readonly refusal: Refusal };
 
@@ -65,6 +65,12 @@ export interface Decision {
   readonly faultId: string;
   /** where the tube physically is; `retry_undo` only answers a stuck compensation */
   readonly answer: FaultAnswer;
+  /** with `at_source` and `in_carrier`: whether the robot goes on with the job, or the job ends and the tube goes back */
+  readonly next: 'go_on' | 'release';
+  /** with `elsewhere`: the position the tube was found in, looked up from its barcode and label */
+  readonly positionId: string | null;
+  /** the person reached in, or will not have to be: the robot's hardware lock-out was used where that was needed */
+  readonly lockedOut: boolean;
   /** the tube's barcode, scanned where it was found; not for `not_found` and `retry_undo` */
   readonly sampleBarcode: string | null;
   /** may the robot go on working */

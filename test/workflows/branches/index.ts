@@ -1,4 +1,5 @@
 import type { Branches } from './branch.ts';
+import { doubts } from './doubt.ts';
 import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
 import { lostTasks } from './lost-task.ts';
@@ -13,6 +14,7 @@ import { robots } from './robot.ts';
 export const BRANCHES: Branches = {
   ...placementByHand,
   ...placementByRobot,
+  ...doubts,
   ...retrievals,
   ...moves,
   ...relocations,

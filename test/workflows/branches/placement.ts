@@ -21,6 +21,8 @@ function rejectedAsOver(reason: unknown): 'refused' {
 }
 
 const droppedAtPick: RobotFault = { on: 'pick', how: 'dropped' };
+const notPicked: RobotFault = { on: 'pick', how: 'nothing_moved' };
+const notPlaced: RobotFault = { on: 'place', how: 'nothing_moved' };
 
 export const placementByHand: Branches = {
   'placement-by-hand--scanned': async (floor) => {
@@ -195,7 +197,7 @@ export const placementByRobot: Branches = {
   },
   'placement-by-robot--not-picked': async (floor) =>
     ends(
-      await withFaults(floor, { on: 'pick', how: 'nothing_moved' }),
+      await withFaults(floor, notPicked, notPicked, notPicked),
       'FAILED',
       /did not pick.*nothing to put back/s,
     ),
@@ -264,11 +266,7 @@ export const placementByRobot: Branches = {
     return ends(running, 'FAILED');
   },
   'placement-by-robot--not-placed': async (floor) =>
-    ends(
-      await withFaults(floor, { on: 'place', how: 'nothing_moved' }),
-      'FAILED',
-      /did not place.*put back/s,
-    ),
+    ends(await withFaults(floor, notPlaced, notPlaced), 'FAILED', /did not place.*put back/s),
   'placement-by-robot--placed-though-it-said-failed': async (floor) =>
     ends(await withFaults(floor, { on: 'place', how: 'moved_but_failed' }), 'COMPLETED'),
   'placement-by-robot--place-unanswered': async (floor) => {
@@ -277,8 +275,7 @@ export const placementByRobot: Branches = {
     return ends(running, 'COMPLETED_WITH_DEVIATION');
   },
   'placement-by-robot--put-back-stuck': async (floor) => {
-    const stuck: RobotFault = { on: 'place', how: 'nothing_moved' };
-    const running = await withFaults(floor, stuck, stuck);
+    const running = await withFaults(floor, notPlaced, notPlaced, notPlaced, notPlaced);
     await floor.reaches(running, 'AWAITING_OPERATOR', 'COMPENSATION_STUCK');
     const unfit = await floor.decide(running, 'retry_undo', { robotFit: false });
     expect(unfit).toMatchObject({ outcome: 'refused', refusal: { code: 'VALIDATION' } });
@@ -286,11 +283,7 @@ export const placementByRobot: Branches = {
     return ends(running, 'FAILED', /put back/);
   },
   'placement-by-robot--put-back-unanswered': async (floor) => {
-    const running = await withFaults(
-      floor,
-      { on: 'place', how: 'nothing_moved' },
-      { on: 'place', how: 'no_answer' },
-    );
+    const running = await withFaults(floor, notPlaced, notPlaced, { on: 'place', how: 'no_answer' });
     await decides(floor, running, 'at_source', { robotFit: false });
     return ends(running, 'FAILED', /nothing to put back/);
   },

@@ -62,6 +62,11 @@ export const retrievals: Branches = {
     expect(floor.lab.sample(running.job.sampleId).custody.kind).toBe('position');
     return ended;
   },
+  'retrieval-by-robot--nobody-came-in-the-time-of-its-class': async (floor) => {
+    floor.lab.pickupMs = SOON.pickupMs;
+    const running = await floor.start(byRobot);
+    return ends(running, 'FAILED', /Nobody took the tube.*put back/s);
+  },
   'retrieval-by-robot--taken-while-the-robot-is-asked-for': async (floor) => {
     const robot = floor.lab.addRobot();
     const running = await floor.start({ ...byRobot, robot, limits: { pickupMs: 1_500 } });
@@ -104,7 +109,8 @@ export const retrievals: Branches = {
     const setup: JobSetup = { ...byRobot, limits: SOON };
     const running = await floor.start(setup);
     await floor.reaches(running, 'AWAITING_PERSON', 'AT_HANDOFF');
-    running.robot.faults.push({ on: 'pick', how: 'nothing_moved' });
+    // Three tries of the return, one of the undo that is left then.
+    running.robot.faults.push(...Array<RobotFault>(4).fill({ on: 'pick', how: 'nothing_moved' }));
     await decides(floor, running, 'retry_undo');
     return ends(running, 'FAILED', /put back/);
   },
@@ -114,7 +120,7 @@ export const retrievals: Branches = {
     floor.lab.sample(running.job.sampleId).physical = { kind: 'person', userId: floor.lab.actor.userId };
     running.robot.faults.push({ on: 'pick', how: 'dropped' });
     await decides(floor, running, 'with_me');
-    return ends(running, 'FAILED', /nothing to put back/);
+    return ends(running, 'COMPLETED_WITH_DEVIATION');
   },
   'retrieval-by-robot--at-the-hand-off-by-the-operator': async (floor) => {
     const running = await withFaults(floor, byRobot, { on: 'place', how: 'no_answer' });
