@@ -359,6 +359,24 @@ export interface RobotActivities {
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
 }
 
+/** Comparisons of stores' own inventories with the record: activities on the control queue, each may be repeated. */
+export interface InventoryActivities {
+  /**
+   * Begins a comparison for each store of the tenant that keeps an inventory of its own, in the name of the laboratory's
+   * longest-standing administrator; one that runs already is given again.
+   */
+  beginComparisons(
+    tenantId: string,
+  ): Promise<readonly { readonly comparisonId: string; readonly robotId: string }[]>;
+  /**
+   * Compares what was read with the record, opens one deviation for each tube they differ about, unless one is open, has
+   * the record withdraw what it cannot vouch for, and ends the comparison. Heartbeats.
+   */
+  judgeInventory(tenantId: string, comparisonId: string): Promise<void>;
+  /** Ends a comparison that came to nothing. */
+  failComparison(tenantId: string, comparisonId: string, why: string): Promise<void>;
+}
+
 /** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */
 export interface GatewayActivities {
   observe(robotId: string): Promise<Observation>;
@@ -371,6 +389,11 @@ export interface GatewayActivities {
     robotId: string,
     places: { readonly sourceId: string | null; readonly targetId: string | null },
   ): Promise<Observation>;
+  /**
+   * Reads the whole inventory of a store that keeps one, page by page into the database, for one comparison; heartbeats.
+   * @throws CONFLICT when the store keeps none, ROBOT_UNAVAILABLE when its inventory changes each time while it is read
+   */
+  readInventory(tenantId: string, robotId: string, comparisonId: string): Promise<void>;
 }
 
 export interface Observation {

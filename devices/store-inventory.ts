@@ -1,10 +1,5 @@
+import type { InventoryEntry } from '../domain/inventory.ts';
 import type { WireAddress } from './robot-wire.ts';
-
-/** A tube as the store itself has it in its books. */
-export interface InventoryEntry extends WireAddress {
-  /** as its reader read it when the tube came; null: it could not */
-  readonly barcode: string | null;
-}
 
 export interface InventoryPage {
   /** by cassette, level and slot */

@@ -1,6 +1,7 @@
 import type { ControllerView } from '../domain/controller.ts';
+import type { InventoryEntry } from '../domain/inventory.ts';
 import { ForeignOperation, type RobotWire, type WireAddress, type WireCommand } from './robot-wire.ts';
-import type { InventoryEntry, InventoryPage, StoreInventory } from './store-inventory.ts';
+import type { InventoryPage, StoreInventory } from './store-inventory.ts';
 import { WorklistError, WorklistLine } from './worklist-line.ts';
 
 /** Protocol: devices/profiles/worklist-store.yaml. */

@@ -23,6 +23,7 @@ export const EVENT_TYPES = [
   'storage.sample.taken', // custody: a person
   'storage.sample.custody_unknown', // custody: unknown, with candidates
   'storage.sample.found', // custody known again, by an operator's answer
+  'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createHandlingActivities } from '../activities/handling.ts';
+import { createInventoryActivities } from '../activities/inventory.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
 import { createRobotActivities } from '../activities/robot.ts';
@@ -41,6 +42,7 @@ try {
       ...storage,
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
+      ...createInventoryActivities({ db }),
       ...createRobotActivities({ db, workflows: client.workflow }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.

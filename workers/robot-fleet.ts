@@ -1,12 +1,15 @@
+import { readInventory } from '../activities/inventory-reading.ts';
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
 import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
 import type { WireCommand } from '../devices/robot-wire.ts';
+import { keepsInventory } from '../devices/store-inventory.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
 import { openWorklistStore } from '../devices/worklist-store.ts';
 import { levelOf } from '../domain/controller.ts';
+import { DomainError } from '../domain/errors.ts';
 import type { RobotLooks } from './observe.ts';
 
 /** The addresses of a tube's places, for a look; none where there is none to look at. */
@@ -126,6 +129,11 @@ export class RobotFleet {
       observe: () => gateway.observe(),
       inspect: async (tenantId, places) =>
         gateway.inspect(await placesToLookAt(db, { ...robot, tenantId }, places)),
+      readInventory: async (tenantId, comparisonId) => {
+        if (!keepsInventory(wire))
+          throw new DomainError('CONFLICT', 'The store keeps no inventory of its own.');
+        await readInventory(db, wire, tenantId, comparisonId);
+      },
     });
     const ended = gateway
       .run()

@@ -1,9 +1,9 @@
 /**
  * The sweep: goes through the tenants every few seconds and looks after jobs, and queues of robots, that no workflow looks
- * after; once an hour it forgets idempotency keys and refresh tokens whose time is over.
+ * after; it schedules the comparison of inventories of stores that keep one; once an hour it forgets idempotency keys and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
- *         [--look-ms 60000]
+ *         [--look-ms 60000] [--inventory-every-ms 3600000]
  *
  * Prints `ready sweep`. A look that fails, because PostgreSQL or Temporal are away or for the job's own sake, is made again
  * in a later round and keeps nothing else waiting. Ends with 0 on SIGTERM, SIGINT or the loss of its parent's channel.
@@ -15,6 +15,7 @@ import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { forgetExpired } from '../db/expiry.ts';
 import { loadEnvironment } from '../schemas/environment.ts';
 import { onEnd, openTemporalClient } from './connection.ts';
+import { ensureInventorySchedules } from './inventory-schedule.ts';
 import { JobLooks } from './job-looks.ts';
 import { sweepTenants } from './job-sweep.ts';
 import { sweepRobotsOf } from './robot-sweep.ts';
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     'unstarted-ms': { type: 'string', default: '5000' },
     'quiet-ms': { type: 'string', default: '10000' },
     'look-ms': { type: 'string', default: '60000' },
+    'inventory-every-ms': { type: 'string', default: '3600000' },
   },
 });
 
@@ -37,6 +39,8 @@ function milliseconds(name: keyof typeof values): number {
 const everyMs = milliseconds('every-ms');
 const timing = { unstartedMs: milliseconds('unstarted-ms'), quietMs: milliseconds('quiet-ms') };
 const looks = new JobLooks(milliseconds('look-ms'));
+const inventoryEveryMs = milliseconds('inventory-every-ms');
+const scheduled = new Set<string>();
 const environment = loadEnvironment(process.env, ['databaseUrl', 'temporalAddress']);
 const log = pino({ name: 'sweep', level: environment.logLevel });
 const db = openDatabase(environment.databaseUrl, { max: 4 });
@@ -64,6 +68,7 @@ async function sweepAll(): Promise<void> {
     const ids = tenants.map(({ id }) => id);
     await sweepTenants({ db, client, log, looks, ...timing }, ids, ending.signal);
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
+    await ensureInventorySchedules({ db, client, log, everyMs: inventoryEveryMs }, ids, scheduled);
     if (forgetNow) for (const id of ids) await forget(id);
   } catch (error) {
     log.warn({ err: error }, 'the tenants could not be listed: the next round lists them again');

@@ -6,6 +6,8 @@ export const workflowIds = {
   retrieval: (tenantId: string, jobId: string) => `t-${tenantId}:retrieval:${jobId}`,
   move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
+  inventory: (tenantId: string, comparisonId: string) => `t-${tenantId}:inventory:${comparisonId}`,
+  inventories: (tenantId: string) => `t-${tenantId}:inventories`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
 } as const;
 

@@ -29,6 +29,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'deviation.close': 'A P - - - -',
   'robot.read': 'A P T R D -',
   'robot.enrol': 'A - - - - -',
+  'robot.inventory': 'A P T - - -',
   'robot.command': 'A - T - - -',
   'ledger.verify': 'A P - - D -',
 };

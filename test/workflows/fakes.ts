@@ -4,6 +4,7 @@ import type {
   ClosingResult,
   GatewayActivities,
   HandlingActivities,
+  InventoryActivities,
   Mark,
   MotionActivities,
   MotionOrder,
@@ -43,7 +44,8 @@ import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
   HandlingActivities &
-  Pick<GatewayActivities, 'inspect'> &
+  Pick<GatewayActivities, 'inspect' | 'readInventory'> &
+  InventoryActivities &
   RobotActivities;
 
 /** One call of an activity, as a test sees it. */
@@ -656,8 +658,26 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     },
   };
 
+  const inventory: InventoryActivities & Pick<GatewayActivities, 'readInventory'> = {
+    beginComparisons: async () =>
+      [...lab.robots.values()].flatMap(({ id, level }) => {
+        if (level !== 'job') return [];
+        const comparisonId = lab.comparisonOf(id);
+        return [{ comparisonId, robotId: id }];
+      }),
+    readInventory: async (_tenantId, robotId) => {
+      if (lab.robot(robotId).isBlind) throw failure('ROBOT_UNAVAILABLE', 'the store does not answer');
+    },
+    judgeInventory: async (_tenantId, comparisonId) => {
+      lab.endComparison(comparisonId, null);
+    },
+    failComparison: async (_tenantId, comparisonId, why) => {
+      lab.endComparison(comparisonId, why);
+    },
+  };
+
   const hooked = hookedBy(options.hooks ?? {});
-  const steps = hooked({ ...storage, ...motion, ...robots, inspect });
+  const steps = hooked({ ...storage, ...motion, ...robots, ...inventory, inspect });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }

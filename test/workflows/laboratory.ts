@@ -119,6 +119,13 @@ export interface FakeMotion {
   readonly outcome: MotionOutcome;
 }
 
+export interface FakeComparison {
+  readonly robotId: string;
+  isEnded: boolean;
+  /** why it came to nothing */
+  failure: string | null;
+}
+
 const LEASE_MS = 15 * 60_000;
 
 /** A store in memory: what is recorded, what is really where, and robots that obey or do not. */
@@ -129,6 +136,7 @@ export class Laboratory {
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
   readonly motions: FakeMotion[] = [];
+  readonly comparisons = new Map<string, FakeComparison>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -237,6 +245,19 @@ export class Laboratory {
     };
     this.jobs.set(added.id, added);
     return added;
+  }
+
+  /** The comparison of a store's inventory that runs, begun when none does. */
+  comparisonOf(robotId: string): string {
+    const running = [...this.comparisons].find(([, each]) => each.robotId === robotId && !each.isEnded);
+    const id = running?.[0] ?? this.newId();
+    if (!running) this.comparisons.set(id, { robotId, isEnded: false, failure: null });
+    return id;
+  }
+
+  endComparison(id: string, failure: string | null): void {
+    const comparison = found(this.comparisons.get(id), `comparison ${id}`);
+    if (!comparison.isEnded) Object.assign(comparison, { isEnded: true, failure });
   }
 
   /** A scan that the job will take. */

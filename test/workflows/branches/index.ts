@@ -2,6 +2,7 @@ import type { Branches } from './branch.ts';
 import { doubts } from './doubt.ts';
 import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
+import { inventories } from './inventory.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
@@ -18,6 +19,7 @@ export const BRANCHES: Branches = {
   ...retrievals,
   ...moves,
   ...relocations,
+  ...inventories,
   ...reconciliations,
   ...robots,
   ...expedites,
