@@ -3,6 +3,7 @@ import type { RobotOperation } from '../domain/controller.ts';
 import type { Refusal } from '../domain/errors.ts';
 import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
+import type { NextOfPicklist } from '../domain/picklist.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
 import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
 import type { Waits } from '../domain/waits.ts';
@@ -375,6 +376,28 @@ export interface InventoryActivities {
   judgeInventory(tenantId: string, comparisonId: string): Promise<void>;
   /** Ends a comparison that came to nothing. */
   failComparison(tenantId: string, comparisonId: string, why: string): Promise<void>;
+}
+
+/**
+ * Steps of a picklist. All that is known of one stands in its rows, under whose lock each step decides, so that a step may
+ * be repeated, by this run of the workflow or by the next.
+ */
+export interface PicklistActivities {
+  /** Records which tubes have ended, closes the list when all have, else takes the next tube: local activity. */
+  advancePicklist(tenantId: string, picklistId: string): Promise<NextOfPicklist>;
+  /** Records that somebody wants the list cancelled; `by` null: whoever ordered it. Local activity. */
+  cancelPicklist(
+    tenantId: string,
+    picklistId: string,
+    by: Actor | null,
+    reason: string | null,
+  ): Promise<Answer>;
+  /** Starts a tube's job as the API does, and waits for its first decision: its robot is asked before the next one's. */
+  startTube(tenantId: string, picklistId: string, jobId: string): Promise<void>;
+  /** Tells every job under way that has not been told that the list is cancelled. */
+  stopTubes(tenantId: string, picklistId: string): Promise<void>;
+  /** Waits, heartbeating, until `advancePicklist` has something to do; returns without it after some minutes. */
+  awaitTubes(tenantId: string, picklistId: string): Promise<void>;
 }
 
 /** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */

@@ -19,10 +19,12 @@ import { inventoryRoutes } from './routes/inventory.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
+import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
 const AUTOMATION_OFF = 'Automation is switched off here (AUTOMATION_ENABLED=false): work by hand.';
@@ -102,6 +104,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));
+  app.route('/', verificationRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));
@@ -110,12 +113,15 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
     app.route('/', inventoryRoutes(dependencies));
+    app.route('/', picklistRoutes(dependencies));
   } else {
     for (const path of [
       '/automation/placement',
       '/automation/retrieval',
       '/automation/robots',
       '/automation/robots/*',
+      '/automation/picklists',
+      '/automation/picklists/*',
     ]) {
       app.all(path, () => {
         throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);

@@ -11,11 +11,24 @@ import { withoutNulls } from './absent.ts';
 import type { ApiEnv } from './dependencies.ts';
 import type { ProcessAnswer } from './processes.ts';
 
-type Links = Pick<ApiEnv['Variables']['dependencies'], 'temporalUiUrl' | 'temporalNamespace'>;
+/** What links of replies are made of. */
+export type Links = Pick<ApiEnv['Variables']['dependencies'], 'temporalUiUrl' | 'temporalNamespace'>;
 
 /** Path under which a job is found. */
 export function jobPath(jobId: string): string {
   return `/automation/jobs/${jobId}`;
+}
+
+/** Where people look at a workflow; nothing without Temporal's Web UI. */
+export function temporalLink(
+  { temporalUiUrl, temporalNamespace }: Links,
+  workflowId: string,
+): { readonly temporal?: string } {
+  if (temporalUiUrl === null) return {};
+  const namespace = encodeURIComponent(temporalNamespace);
+  return {
+    temporal: `${temporalUiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`,
+  };
 }
 
 /** A job as callers see it: what has no value is left out. */
@@ -49,9 +62,7 @@ export function presentJob(job: JobRecord, links: Links): Job {
     ...(result && { result }),
     links: {
       self: jobPath(job.id),
-      ...(links.temporalUiUrl !== null && {
-        temporal: `${links.temporalUiUrl}/namespaces/${encodeURIComponent(links.temporalNamespace)}/workflows/${encodeURIComponent(job.workflowId)}`,
-      }),
+      ...temporalLink(links, job.workflowId),
     },
   };
 }

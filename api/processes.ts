@@ -59,14 +59,9 @@ export async function startProcesses(
   if (idempotency?.jobId) return attach(c, idempotency, idempotency.jobId, resolve.length);
   const moment = uuidv7();
   const seed = seedOf(c, idempotency);
-  const outcomes = await inTurns(resolve, async (one, index): Promise<NewJob | Refusal> => {
-    try {
-      return newJob(c, jobIdAt(moment, seed, index), await one());
-    } catch (error) {
-      if (error instanceof DomainError && ERRORS[error.code].status < 500) return error.toRefusal();
-      throw error;
-    }
-  });
+  const outcomes = await inTurns(resolve, (one, index) =>
+    orRefusal(async () => newJob(c, jobIdAt(moment, seed, index), await one())),
+  );
   const jobs = outcomes.filter((outcome): outcome is NewJob => 'workflowId' in outcome);
   if (jobs.length > 0) {
     try {
@@ -205,8 +200,18 @@ function isErrorCode(type: string): type is ErrorCode {
   return Object.hasOwn(ERRORS, type);
 }
 
+/** What came of it, or why it was refused. @throws what is no refusal of the caller's doing */
+export async function orRefusal<T>(make: () => Promise<T>): Promise<T | Refusal> {
+  try {
+    return await make();
+  } catch (error) {
+    if (error instanceof DomainError && ERRORS[error.code].status < 500) return error.toRefusal();
+    throw error;
+  }
+}
+
 /** As Promise.all over `map`, with at most `AT_ONCE` under way; order is kept. */
-async function inTurns<T, R>(
+export async function inTurns<T, R>(
   items: readonly T[],
   work: (item: T, index: number) => Promise<R>,
 ): Promise<R[]> {

@@ -2,6 +2,7 @@ import type { SamplePlace, SampleView, SampleWhereabouts } from '../db/samples.t
 import type { TimelineEntry } from '../db/timeline.ts';
 import type { Custody } from '../domain/custody.ts';
 import type { Sample, SampleLocation, Timeline } from '../schemas/storage.ts';
+import { withoutNullsIn } from './absent.ts';
 
 /** Where a sample is, as the API shows it. */
 export function presentWhereabouts(sample: SampleWhereabouts): SampleLocation {
@@ -74,6 +75,6 @@ export function presentTimelineEntry(entry: TimelineEntry): Timeline['entries'][
     ...(entry.device !== null && { device: entry.device }),
     occurredAt: entry.occurredAt.toISOString(),
     recordedAt: entry.recordedAt.toISOString(),
-    data: entry.data,
+    data: withoutNullsIn(entry.data),
   };
 }

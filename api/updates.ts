@@ -3,7 +3,7 @@ import {
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
 } from '@temporalio/client';
-import type { UpdateDefinition } from '@temporalio/common';
+import type { UpdateDefinition, Workflow } from '@temporalio/common';
 import type { Context } from 'hono';
 import { takeKeyForJob } from '../db/idempotency.ts';
 import { type JobRecord, jobById } from '../db/jobs.ts';
@@ -11,8 +11,9 @@ import { inTenant } from '../db/tenancy.ts';
 import { DomainError } from '../domain/errors.ts';
 import { type FinalJobState, isFinal } from '../domain/job.ts';
 import type { Answer } from '../workflows/messages/job.ts';
+import { RUN_PICKLIST } from '../workflows/messages/picklist.ts';
 import { ROBOT } from '../workflows/messages/robot.ts';
-import { robotStartOptions } from '../workflows/messages/start.ts';
+import { picklistStartOptions, robotStartOptions } from '../workflows/messages/start.ts';
 import type { ApiEnv } from './dependencies.ts';
 import { refusalOf } from './processes.ts';
 import { isServiceFailure } from './workflow-service.ts';
@@ -140,7 +141,7 @@ export function translate(error: unknown): unknown {
   if (isServiceFailure(error)) {
     return new DomainError(
       'WORKFLOWS_UNAVAILABLE',
-      'The workflow service did not answer in time; whether it took this is shown by the job or robot.',
+      'The workflow service did not answer in time; whether it took this is shown by the job, robot or picklist.',
       { cause: error },
     );
   }
@@ -151,20 +152,40 @@ export function translate(error: unknown): unknown {
  * Tells a robot's entity something, starting it when nobody has asked it for anything yet.
  * @throws DomainError with its refusal, WORKFLOWS_UNAVAILABLE
  */
-export async function tellRobot<A>(
+export function tellRobot<A>(
   c: Context<ApiEnv>,
   robotId: string,
   message: UpdateDefinition<Answer, [A]>,
   content: A,
 ): Promise<void> {
-  const { actor, dependencies } = c.var;
-  const startWorkflowOperation = new WithStartWorkflowOperation(
-    ROBOT,
-    robotStartOptions(actor.tenantId, robotId),
-  );
+  const options = robotStartOptions(c.var.actor.tenantId, robotId);
+  return tellStarted(c, new WithStartWorkflowOperation(ROBOT, options), message, content);
+}
+
+/**
+ * Tells a picklist's workflow something, starting it when it was lost.
+ * @throws DomainError with its refusal, WORKFLOWS_UNAVAILABLE
+ */
+export function tellPicklist<A>(
+  c: Context<ApiEnv>,
+  picklistId: string,
+  message: UpdateDefinition<Answer, [A]>,
+  content: A,
+): Promise<void> {
+  const options = picklistStartOptions(c.var.actor.tenantId, picklistId);
+  return tellStarted(c, new WithStartWorkflowOperation(RUN_PICKLIST, options), message, content);
+}
+
+async function tellStarted<A, W extends Workflow>(
+  c: Context<ApiEnv>,
+  startWorkflowOperation: WithStartWorkflowOperation<W>,
+  message: UpdateDefinition<Answer, [A]>,
+  content: A,
+): Promise<void> {
+  const { temporal } = c.var.dependencies;
   try {
-    const answer = await dependencies.temporal.withDeadline(Date.now() + c.var.limits.answerMs, () =>
-      dependencies.temporal.workflow.executeUpdateWithStart(message, {
+    const answer = await temporal.withDeadline(Date.now() + c.var.limits.answerMs, () =>
+      temporal.workflow.executeUpdateWithStart(message, {
         args: [content],
         updateId: updateIdOf(c, message.name),
         startWorkflowOperation,

@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely';
+import { type RawBuilder, sql, type Transaction } from 'kysely';
 import type { JsonValue } from '../domain/canonical.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
@@ -50,7 +50,26 @@ export async function raiseAlarm(change: Change, alarm: NewAlarm): Promise<strin
 
 /** Clears the alarms a job has raised. @returns how many there were */
 export async function clearAlarmsOfJob(change: Change, tenantId: string, jobId: string): Promise<number> {
-  const before = await activeAlarms(change.tx, tenantId, jobId);
+  return clear(
+    change,
+    tenantId,
+    await activeAlarms(change.tx, sql`tenant_id = ${tenantId} AND job_id = ${jobId}`),
+  );
+}
+
+/** Clears the alarms of these kinds that concern a robot and no job. @returns how many there were */
+export async function clearAlarmsOfRobot(
+  change: Change,
+  tenantId: string,
+  robotId: string,
+  kinds: readonly string[],
+): Promise<number> {
+  const concerning = sql`tenant_id = ${tenantId} AND robot_id = ${robotId} AND job_id IS NULL
+    AND kind = ANY (${[...kinds]})`;
+  return clear(change, tenantId, await activeAlarms(change.tx, concerning));
+}
+
+async function clear(change: Change, tenantId: string, before: readonly AlarmRow[]): Promise<number> {
   if (before.length === 0) return 0;
   const { rows } = await sql<AlarmRow>`
     UPDATE alarm SET cleared_at = ${change.recordedAt}, version = version + 1
@@ -73,7 +92,7 @@ export async function worsenAlarm(
   jobId: string,
   step: number,
 ): Promise<void> {
-  const before = await activeAlarms(change.tx, tenantId, jobId);
+  const before = await activeAlarms(change.tx, sql`tenant_id = ${tenantId} AND job_id = ${jobId}`);
   const severity: AlarmSeverity = step >= CRITICAL_FROM ? 'critical' : 'high';
   const { rows } = await sql<AlarmRow>`
     UPDATE alarm SET severity = CASE WHEN severity = 'critical' THEN severity ELSE ${severity} END, escalation = ${step},
@@ -86,10 +105,9 @@ export async function worsenAlarm(
   }
 }
 
-async function activeAlarms(tx: Transaction<DB>, tenantId: string, jobId: string): Promise<AlarmRow[]> {
+async function activeAlarms(tx: Transaction<DB>, concerning: RawBuilder<unknown>): Promise<AlarmRow[]> {
   const { rows } = await sql<AlarmRow>`
-    SELECT ${ALARM} FROM alarm WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND cleared_at IS NULL
-    ORDER BY id FOR UPDATE`.execute(tx);
+    SELECT ${ALARM} FROM alarm WHERE ${concerning} AND cleared_at IS NULL ORDER BY id FOR UPDATE`.execute(tx);
   return rows;
 }
 

@@ -61,6 +61,18 @@ export async function lockSample(
   return rows[0] ? sampleOf(rows[0]) : null;
 }
 
+/** Samples, held until the transaction ends; in the order of their ids, so that no two wait for each other. */
+export async function lockSamples(
+  tx: Transaction<DB>,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<SampleRecord[]> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} FROM sample WHERE tenant_id = ${tenantId} AND id = ANY (${[...ids]}::uuid[])
+    ORDER BY id FOR NO KEY UPDATE`.execute(tx);
+  return rows.map(sampleOf);
+}
+
 function sampleOf(row: SampleRow): SampleRecord {
   return {
     id: row.id,
@@ -260,18 +272,7 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
   const row = moved.rows[0];
   if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${sample.id}.`);
   const after = sampleOf(row);
-  change.record({
-    aggregate: 'sample',
-    aggregateId: sample.id,
-    version: after.version,
-    type: move.type,
-    from: custodyLabel(sample.custody),
-    to: custodyLabel(after.custody),
-    before: contentOf(sample),
-    after: contentOf(after),
-    erasable: ['barcode'],
-    data: eventData(after, entered ?? left),
-  });
+  recordSample(change, move.type, sample, after, entered ?? left);
   if (sample.warmSince !== null && after.warmSince === null) {
     const { id, zone, warmSince } = sample;
     await judgeExposure(change, { tenantId, sampleId: id, zone, jobId, warmSince });
@@ -303,22 +304,39 @@ export async function withdrawCustody(
   const candidates: readonly CustodyCandidate[] = [{ kind: 'position', positionId }];
   const { rows } = await (to === 'unknown'
     ? sql<SampleRow>`UPDATE sample SET custody = 'unknown', position_id = NULL, witness = 'asserted',
-        candidates = ${JSON.stringify(candidates)}::jsonb, custody_since = ${change.recordedAt}, version = version + 1
+        candidates = ${JSON.stringify(candidates)}::jsonb, custody_since = ${change.recordedAt},
+        warm_since = coalesce(warm_since, ${change.recordedAt}), version = version + 1
         WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
     : sql<SampleRow>`UPDATE sample SET witness = 'asserted', version = version + 1
         WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
   ).execute(tx);
   const row = rows[0];
   if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${sample.id}.`);
-  const after = sampleOf(row);
+  recordSample(
+    change,
+    to === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.doubted',
+    sample,
+    sampleOf(row),
+    place,
+  );
+}
+
+/** Announces what became of a sample's custody or witness, in the change that wrote its row. */
+export function recordSample(
+  change: Change,
+  type: Extract<EventType, `storage.sample.${string}`>,
+  before: SampleRecord,
+  after: SampleRecord,
+  place: Place | null,
+): void {
   change.record({
     aggregate: 'sample',
-    aggregateId: sample.id,
+    aggregateId: after.id,
     version: after.version,
-    type: to === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.doubted',
-    from: custodyLabel(sample.custody),
+    type,
+    from: custodyLabel(before.custody),
     to: custodyLabel(after.custody),
-    before: contentOf(sample),
+    before: contentOf(before),
     after: contentOf(after),
     erasable: ['barcode'],
     data: eventData(after, place),
@@ -346,7 +364,8 @@ function checkEntered(place: Place | undefined, positionId: string, move: Custod
   return place;
 }
 
-function positionIn(custody: Custody): string | null {
+/** The position a custody names; null when it is none. */
+export function positionIn(custody: Custody): string | null {
   return custody.kind === 'position' || custody.kind === 'handoff' ? custody.positionId : null;
 }
 

@@ -92,6 +92,7 @@ async function refuseHandoff(
     return {
       code: 'NO_POSITION_FREE',
       detail: `no position of the hand-off of ${robot.name} is free: take out the tubes that wait there`,
+      facts: { fullHandoff: robot.handoff_id },
     };
   }
   const place = await seePlace(tx, tenantId, positionId);

@@ -159,7 +159,7 @@ export async function blockFreePosition(
 }
 
 /** The entry of a position that went out of use, or with reason null back into it; its container's row is held. */
-async function recordBlocking(
+export async function recordBlocking(
   change: Change,
   tenantId: string,
   container: LocationRow,

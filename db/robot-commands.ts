@@ -5,6 +5,7 @@ import type { RobotOrder } from '../domain/robot-order.ts';
 import type { Standing } from '../domain/turns.ts';
 import { withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import { endRestoredHold } from './restored-robot.ts';
 import type { DB } from './schema.ts';
 import { hashOf } from './steps.ts';
 
@@ -44,7 +45,8 @@ export function commandRobot(
     reason: command === 'clear' ? 'clearance' : 'dispatch',
     ...(reason !== null && { comment: reason }),
   } as const;
-  return withChange(db, context, async ({ tx, record }) => {
+  return withChange(db, context, async (change) => {
+    const { tx, record } = change;
     const { rows } = await sql<StandingRow>`
       SELECT r.name, s.dispatch, s.held_fault_ids FROM robot r
       JOIN robot_state s ON s.tenant_id = r.tenant_id AND s.robot_id = r.id
@@ -56,6 +58,7 @@ export function commandRobot(
     if (!(await isFirst(tx, tenantId, key, [robotId, order]))) return before;
     const after = await standingAfter(tx, row.name, before, order);
     if (after === before) return before;
+    if (order.command === 'clear') await endRestoredHold(change, robotId, row.name, order);
     await sql`UPDATE robot_state SET dispatch = ${after.dispatch}, held_fault_ids = ${after.heldFaults}
       WHERE tenant_id = ${tenantId} AND robot_id = ${robotId}`.execute(tx);
     const { rows: versions } = await sql<{ version: number }>`

@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
+import type { RobotDriver } from '../domain/controller.ts';
 import { DomainError } from '../domain/errors.ts';
 import { type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
@@ -12,6 +13,7 @@ export interface RobotRecord {
   readonly name: string;
   readonly storeId: string;
   readonly handoffId: string;
+  readonly driver: RobotDriver;
   /** from the controller; null before the first contact */
   readonly mode: 'auto' | 'manual' | 'estop' | null;
   readonly dispatch: 'running' | 'paused' | 'maintenance';
@@ -36,7 +38,7 @@ export async function listRobots(db: Database, tenantId: string, id?: string): P
     db,
     tenantId,
     sql<RobotRecord>`
-      SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", s.mode,
+      SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", r.driver, s.mode,
              coalesce(s.dispatch, 'running') AS dispatch, coalesce(s.connected, false) AS connected, s.busy,
              s.carrier_occupied AS "carrierOccupied", s.error_code AS "errorCode",
              s.last_contact_at AS "lastContactAt", s.held_fault_id AS "heldFaultId", t.job_id AS "currentJobId",
@@ -54,6 +56,7 @@ export interface NewRobot {
   readonly name: string;
   readonly storeId: string;
   readonly handoffId: string;
+  readonly driver: RobotDriver;
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
@@ -95,6 +98,7 @@ export async function enrolRobot(
           name: robot.name,
           store_id: robot.storeId,
           handoff_id: robot.handoffId,
+          driver: robot.driver,
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
@@ -114,6 +118,7 @@ export async function enrolRobot(
           name: robot.name,
           store_id: robot.storeId,
           handoff_id: robot.handoffId,
+          driver: robot.driver,
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
@@ -125,6 +130,7 @@ export async function enrolRobot(
         name: robot.name,
         storeId: robot.storeId,
         handoffId: robot.handoffId,
+        driver: robot.driver,
         mode: null,
         dispatch: 'running',
         connected: false,

@@ -1,4 +1,4 @@
-import { type RawBuilder, type SqlBool, sql } from 'kysely';
+import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/custody.ts';
 import type { Exposure } from '../domain/exposure.ts';
 import { cellLabel, type LabelScheme } from '../domain/grid.ts';
@@ -6,6 +6,7 @@ import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Database } from './connection.ts';
 import { named, type PathStep, unknownReference } from './locations.ts';
+import type { DB } from './schema.ts';
 import { read } from './tenancy.ts';
 
 /** The position a tube is in, and the way to it. */
@@ -203,6 +204,15 @@ export async function findSample(db: Database, tenantId: string, reference: stri
   );
   const row = rows[0];
   if (!row) throw unknownReference('sample', reference);
+  return sampleOf(row);
+}
+
+/** As `findSample` by id, in a transaction that has changed it. */
+export async function sampleById(tx: Transaction<DB>, tenantId: string, id: string): Promise<SampleView> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} ${FROM_SAMPLE} WHERE s.tenant_id = ${tenantId} AND s.id = ${id}`.execute(tx);
+  const row = rows[0];
+  if (!row) throw unknownReference('sample', id);
   return sampleOf(row);
 }
 

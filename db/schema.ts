@@ -299,6 +299,42 @@ export interface Motion {
   to_slot: number | null;
 }
 
+export interface Picklist {
+  actor_id: string;
+  actor_role: string;
+  cancel: Json | null;
+  created_at: Generated<Timestamp>;
+  finished_at: Timestamp | null;
+  id: Generated<string>;
+  kind: string;
+  mode: string;
+  name: string | null;
+  priority: number;
+  state: Generated<string>;
+  station_id: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+  window_size: number;
+}
+
+export interface PicklistItem {
+  finished_at: Timestamp | null;
+  given: number;
+  handoff_id: string | null;
+  job_id: string | null;
+  picklist_id: string;
+  place: Json | null;
+  reference: string;
+  request: Json | null;
+  result: Json | null;
+  sample_id: string | null;
+  seq: number;
+  state: Generated<string>;
+  stop_sent_at: Timestamp | null;
+  tenant_id: string;
+  waits_since: Timestamp | null;
+}
+
 export interface Position {
   blocked_reason: string | null;
   container_id: string;
@@ -386,6 +422,7 @@ export interface RobotTurn {
   gateway: string | null;
   job_id: string | null;
   last_number: Generated<number>;
+  restored_number: number | null;
   robot_id: string;
   tenant_id: string;
 }
@@ -471,6 +508,8 @@ export interface DB {
   location_type: LocationType;
   migration: Migration;
   motion: Motion;
+  picklist: Picklist;
+  picklist_item: PicklistItem;
   position: Position;
   record_version: RecordVersion;
   refresh_token: RefreshToken;

@@ -1,18 +1,14 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import modbusSerial from 'modbus-serial';
+import { Dialer, type TcpAddress } from './dialer.ts';
 
 // CommonJS: its types know the class only as the property `default`, which it has at run time too.
 const { default: ModbusClient } = modbusSerial;
 type ModbusClient = InstanceType<typeof ModbusClient>;
 
-export interface ModbusAddress {
-  readonly host: string;
-  readonly port: number;
+export interface ModbusAddress extends TcpAddress {
   readonly unitId: number;
-  /** for connecting and for every reply; must be longer than a gateway's own on the way */
-  readonly timeoutMs: number;
 }
 
 /**
@@ -39,7 +35,6 @@ export class ModbusError extends Error {
 const DEVICE_BUSY = 6;
 const BUSY_RETRIES = 3;
 const BUSY_PAUSE_MS = 50;
-const BACKOFF_MS = { first: 50, max: 2_000 } as const;
 
 interface Connection {
   readonly socket: Socket;
@@ -55,14 +50,14 @@ interface Connection {
  */
 export class ModbusLine {
   readonly #address: ModbusAddress;
+  readonly #dialer: Dialer;
   #connection: Connection | null = null;
   #session = 0;
-  #failures = 0;
-  #notBefore = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(address: ModbusAddress) {
     this.#address = address;
+    this.#dialer = new Dialer(address);
   }
 
   /** Rises with every new connection; 0 while there is none. */
@@ -136,20 +131,10 @@ export class ModbusLine {
   }
 
   async #connect(): Promise<Connection> {
-    const wait = this.#notBefore - performance.now();
-    if (wait > 0) await sleep(wait);
-    const { host, port, unitId, timeoutMs } = this.#address;
-    const socket = connect({ host, port, noDelay: true });
-    try {
-      await once(socket, 'connect', { signal: AbortSignal.timeout(timeoutMs) });
-    } catch (cause) {
-      socket.destroy();
-      this.#failures += 1;
-      const pause = Math.min(BACKOFF_MS.first * 2 ** (this.#failures - 1), BACKOFF_MS.max);
-      this.#notBefore = performance.now() + pause;
+    const { port, unitId, timeoutMs } = this.#address;
+    const socket = await this.#dialer.dial().catch((cause: unknown) => {
       throw new ModbusError('unreachable', `${this.#name} does not answer`, { cause });
-    }
-    this.#failures = 0;
+    });
     const client = new ModbusClient();
     const closed = new Promise<never>((_, reject) => {
       socket.once('close', () => reject(new ModbusError('lost', `${this.#name} ended the connection`)));

@@ -193,9 +193,9 @@ export class RobotGateway {
     }
     const lookedAt = performance.now();
     if (view.latchedNumber >= number) await this.#journal.raiseNumber(this.#epoch, view.latchedNumber);
-    // A trigger of an earlier owner of the controller can strike what was armed just now; then it moves already.
-    const isMoving = view.latchedNumber === number && view.busy;
-    const refusal = isMoving ? null : interlockRefusal(operation, number, view);
+    // An earlier trigger that is still on its way can strike what was armed just now; then it moves already, or has moved.
+    const isTaken = view.latchedNumber === number;
+    const refusal = isTaken ? null : interlockRefusal(operation, number, view);
     if (refusal !== null) {
       await this.#settle(motion, 'FAILED', view, `the command was not sent: ${refusal}`);
       return;
@@ -215,13 +215,13 @@ export class RobotGateway {
       case 'sent':
         break;
     }
-    if (isMoving) {
+    if (isTaken) {
       this.#untriggered = 0;
       await this.#settle(
         motion,
         'UNKNOWN',
         view,
-        'the controller moves under this number although nothing was triggered',
+        'the controller has taken this number although nothing was triggered',
       );
       return;
     }

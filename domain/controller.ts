@@ -10,7 +10,7 @@ export type RobotOperation = MotionOperation | 'transfer';
 /** Who plans the moves inside a store: we, or the vendor's own software. */
 export type RobotLevel = 'motion' | 'job';
 
-/** How the gateway speaks with a robot. */
+/** What the gateway speaks with a robot: a register map over Modbus TCP, ASCII commands or worklists over TCP. */
 export type RobotDriver = 'modbus' | 'ascii' | 'worklist';
 
 /** At which level a robot takes orders, by its driver. */

@@ -16,12 +16,15 @@ export const EVENT_TYPES = [
   'storage.location.retired',
   'storage.location.position_blocked',
   'storage.location.position_unblocked',
+  'storage.location.positions_blocked', // several of one container
   'storage.sample.registered',
   'storage.sample.placed', // custody: a position
   'storage.sample.picked', // custody: a robot's carrier
   'storage.sample.at_handoff', // custody: a hand-off position
   'storage.sample.taken', // custody: a person
   'storage.sample.custody_unknown', // custody: unknown, with candidates
+  'storage.sample.unverified', // the record stands, its witness does not: nothing has seen the tube since
+  'storage.sample.verified', // a person scanned it where it is
   'storage.sample.found', // custody known again, by an operator's answer
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.exposure_budget.changed',
@@ -30,6 +33,9 @@ export const EVENT_TYPES = [
   'automation.robot.resumed',
   'automation.robot.in_maintenance',
   'automation.robot.fault_cleared',
+  'automation.picklist.ordered',
+  'automation.picklist.cancel_requested',
+  'automation.picklist.finished',
   'alarm.raised',
   'alarm.escalated',
   'alarm.cleared',
@@ -52,6 +58,7 @@ export const AGGREGATES = [
   'alarm',
   'deviation',
   'exposure_budget',
+  'picklist',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

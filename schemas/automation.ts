@@ -29,7 +29,7 @@ export const JobStateName = z.enum([
   'CANCELLED',
 ]);
 export const JobKindName = z.enum(['placement', 'retrieval', 'move']);
-const ModeName = z.enum(['hand', 'robot']);
+export const ModeName = z.enum(['hand', 'robot']);
 export const ZoneName = z.enum(['LN2', '-80', '-20', '4', 'RT', '37']);
 
 /** An id, or a barcode: barcodes are never UUID-shaped. */
@@ -64,8 +64,8 @@ export type TargetChoice = z.infer<typeof TargetChoice>;
 
 const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
-const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
-const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
+export const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
+export const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
 export const ScanRequest = z
@@ -136,7 +136,7 @@ const retrievalFields = {
 export const RetrieveSampleRequest = z.strictObject(retrievalFields).openapi('RetrieveSampleRequest');
 
 /** One placement of a list: a registered sample, or a new one. */
-const PlacementItem = z
+export const PlacementItem = z
   .union([
     z.strictObject({ sample: Reference, ...placementFields }),
     z.strictObject({ register: z.strictObject(newSampleFields), ...placementFields }),
@@ -289,12 +289,19 @@ export const JobSignal = z
   })
   .openapi('JobSignal');
 
+const RobotDriver = z.enum(['modbus', 'ascii', 'worklist']).openapi({
+  description:
+    'What its controller speaks: a register map over Modbus TCP, ASCII commands over TCP, or, for a store that does the moves ' +
+    'itself, worklists over TCP.',
+});
+
 const Robot = z
   .object({
     id: Id,
     name: z.string(),
     storeId: Id,
     handoffId: Id,
+    driver: RobotDriver,
     mode: z.enum(['auto', 'manual', 'estop']).optional().openapi({ description: 'As the controller says.' }),
     dispatch: z.enum(['running', 'paused', 'maintenance']),
     connected: z.boolean(),
@@ -320,8 +327,14 @@ export const EnrolRobotRequest = z
     }),
     handoff: Reference.openapi({ description: 'The location whose positions are its hand-off.' }),
     host: z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/, { error: 'a host name or address' }),
-    port: z.int().min(1).max(65_535).default(502),
-    unitId: z.int().min(0).max(255).default(1),
+    driver: RobotDriver.default('modbus'),
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .optional()
+      .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii, 4001 for worklist.' }),
+    unitId: z.int().min(0).max(255).default(1).openapi({ description: 'On Modbus.' }),
   })
   .openapi('EnrolRobotRequest');
 

@@ -74,6 +74,14 @@ export const BlockRequest = z
   .openapi('BlockRequest');
 export const UnblockRequest = z.strictObject({ position: PositionLabel }).openapi('UnblockRequest');
 
+export const VerifyRequest = z
+  .strictObject({
+    containerBarcode: Reference.openapi({ description: 'As scanned on the container.', example: 'BOX-7' }),
+    position: PositionLabel,
+    sampleBarcode: Reference.openapi({ description: 'As scanned on the tube.', example: 'TUBE-000123' }),
+  })
+  .openapi('VerifyRequest');
+
 const limit = z.coerce.number().int().min(1).max(500).default(50);
 const cursor = z.string().max(300).optional().openapi({ description: 'The nextCursor of the page before.' });
 const flag = z.enum(['true', 'false']).optional();

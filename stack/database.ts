@@ -17,10 +17,15 @@ export interface DatabaseUrls {
 
 /** Makes what is missing in the built-in cluster: roles and the database. */
 export async function prepareCluster(cluster: Cluster): Promise<DatabaseUrls & { readonly owner: string }> {
-  const secret = new URL(cluster.adminUrl).password;
-  await ensureRolesAndDatabase(cluster.adminUrl, DATABASE, secret);
+  await ensureRolesAndDatabase(cluster.adminUrl, DATABASE, new URL(cluster.adminUrl).password);
+  return applicationUrls(cluster.adminUrl);
+}
+
+/** How the roles reach the application's database in a built-in cluster. */
+export function applicationUrls(adminUrl: string): DatabaseUrls & { readonly owner: string } {
+  const secret = new URL(adminUrl).password;
   const as = (role: LoginRole) => {
-    const url = new URL(cluster.adminUrl);
+    const url = new URL(adminUrl);
     url.username = role;
     url.password = rolePassword(role, secret);
     url.pathname = `/${DATABASE}`;

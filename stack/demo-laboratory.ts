@@ -155,7 +155,7 @@ async function ensureRobot(
   const entered = await enrolRobot(
     app,
     { actor: administrator, reason: 'setup' },
-    { ...robot, name: ROBOT, unitId: 1 },
+    { ...robot, name: ROBOT, driver: 'modbus', unitId: 1 },
   );
   return entered.id;
 }

@@ -89,6 +89,11 @@ export function clusterFolder(dataDir: string): string {
   return reachableFolder(dataDir, postgresUser());
 }
 
+/** The superuser's URL of a cluster on this machine. */
+export function urlOfCluster(dataDir: string, port: number): string {
+  return `postgresql://postgres:${readFileSync(`${dataDir}.secret`, 'utf8')}@127.0.0.1:${port}/postgres`;
+}
+
 /**
  * Starts a cluster, initialising it when there is none and stopping what an earlier, killed run left of it first.
  * @throws Error with the server's last words when it does not start
@@ -104,7 +109,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const secretFile = `${dataDir}.secret`;
   if (!existsSync(join(dataDir, 'PG_VERSION'))) initialise(bin, dataDir, secretFile, user);
   await stopOrphan(dataDir);
-  const adminUrl = `postgresql://postgres:${readFileSync(secretFile, 'utf8')}@127.0.0.1:${options.port}/postgres`;
+  const adminUrl = urlOfCluster(dataDir, options.port);
   const settings = ['unix_socket_directories=', ...(options.settings ?? [])];
   const child = spawn(
     join(bin, 'postgres'),

@@ -19,6 +19,9 @@ import { endProcess, freePort, identify, isRunning, type ProcessIdentity, portIs
 const FIRST_INNER_PORT = 20_000;
 const TENS = 1_200;
 
+/** Stands in the folder while a restore exchanges its parts. */
+const RESTORING = 'restoring.json';
+
 /** Folders for the owner alone. */
 const PRIVATE = ['logs', 'temporal', 'robot'] as const;
 
@@ -42,6 +45,13 @@ export class State {
   #remembered: Remembered;
   #running: Running | null = null;
 
+  /** What a folder holds, without taking it; undefined when that is no laboratory. */
+  static look(folder: string): (Remembered & { readonly isRunning: boolean }) | undefined {
+    const found = read<Remembered>(join(folder, 'laboratory.json'));
+    const running = read<Running>(join(folder, 'running.json'));
+    return found && { ...found, isRunning: running !== undefined && isRunning(running.supervisor) };
+  }
+
   private constructor(folder: string, remembered: Remembered) {
     this.folder = folder;
     this.#remembered = remembered;
@@ -55,7 +65,7 @@ export class State {
   static async open(
     folder: string,
     kind: Remembered['kind'],
-    options: { reset: boolean; say: (line: string) => void },
+    options: { reset: boolean; say: (line: string) => void; isRestore?: boolean },
   ): Promise<State> {
     const file = join(folder, 'laboratory.json');
     const found = read<Remembered>(file);
@@ -65,6 +75,11 @@ export class State {
       );
     }
     await endLeftovers(join(folder, 'running.json'), options.say);
+    if (existsSync(join(folder, RESTORING)) && !options.reset && options.isRestore !== true) {
+      throw new Error(
+        `A restore of ${folder} was broken off half-way: run npm run restore again, with the same backup.`,
+      );
+    }
     if (options.reset && found !== undefined) {
       if (found.kind !== 'demo') {
         throw new Error(
@@ -145,6 +160,15 @@ export class State {
     const others = this.#running.processes.filter((entry) => entry.name !== name);
     this.#running = { ...this.#running, processes: [...others, { name, ...identity }] };
     this.#writeRunning();
+  }
+
+  /** Until `exchanged`, this folder is neither the old laboratory nor the new one: nothing starts on it. */
+  exchanging(what: object): void {
+    write(this.path(RESTORING), what);
+  }
+
+  exchanged(): void {
+    rmSync(this.path(RESTORING), { force: true });
   }
 
   /** Nothing runs any more. */

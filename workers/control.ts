@@ -9,8 +9,10 @@ import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createHandlingActivities } from '../activities/handling.ts';
 import { createInventoryActivities } from '../activities/inventory.ts';
+import { createJobWorkflows } from '../activities/job-workflows.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
+import { createPicklistActivities } from '../activities/picklist.ts';
 import { createRobotActivities } from '../activities/robot.ts';
 import { createStorageActivities } from '../activities/storage.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
@@ -44,6 +46,7 @@ try {
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createInventoryActivities({ db }),
       ...createRobotActivities({ db, workflows: client.workflow }),
+      ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.
     shutdownGraceTime: '5 seconds',

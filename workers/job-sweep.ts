@@ -147,7 +147,9 @@ async function reconcileIfAbandoned(deps: SweepDependencies, job: JobRecord): Pr
     workflowId: workflowIds.reconcile(tenantId, job.id),
     args: [input],
     taskQueue: CONTROL_QUEUE,
-    workflowIdConflictPolicy: 'USE_EXISTING',
+    // One that runs although the job was restored knows another history of it, and a question nobody can answer any more.
+    workflowIdConflictPolicy:
+      job.workflowId === workflowIds.restored(tenantId, job.id) ? 'TERMINATE_EXISTING' : 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     workflowTaskTimeout: '2 seconds',
     staticSummary: `takes over job ${job.id}: ${cause}`,

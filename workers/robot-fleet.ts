@@ -2,10 +2,11 @@ import { readInventory } from '../activities/inventory-reading.ts';
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
 import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
+import { openAsciiStore } from '../devices/ascii-store.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
-import type { WireCommand } from '../devices/robot-wire.ts';
-import { keepsInventory } from '../devices/store-inventory.ts';
+import type { RobotWire, WireCommand } from '../devices/robot-wire.ts';
+import { keepsInventory, type StoreInventory } from '../devices/store-inventory.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
 import { openWorklistStore } from '../devices/worklist-store.ts';
 import { levelOf } from '../domain/controller.ts';
@@ -108,22 +109,31 @@ export class RobotFleet {
     for (const [robotId, { robot, gateway }] of this.#served) {
       const now = enrolled.get(robotId);
       const isSame =
-        now?.host === robot.host &&
+        now?.driver === robot.driver &&
+        now.host === robot.host &&
         now.port === robot.port &&
-        now.unitId === robot.unitId &&
-        now.driver === robot.driver;
+        now.unitId === robot.unitId;
       if (!isSame) gateway.stop(); // it is served again, at its new address, once this loop has ended
     }
     for (const robot of enrolled.values()) {
-      if (!this.#served.has(robot.robotId) && !this.#lost.has(robot.robotId)) this.#serve(robot);
+      if (!this.#served.has(robot.robotId) && !this.#lost.has(robot.robotId)) this.#serveIfKnown(robot);
+    }
+  }
+
+  /** One robot that cannot be served is told, once, and does not keep the others from it. */
+  #serveIfKnown(robot: EnrolledRobot): void {
+    try {
+      this.#serve(robot);
+    } catch (error) {
+      this.#lost.add(robot.robotId);
+      this.#log.warn({ tenant: robot.tenantId, robot: robot.robotId, err: error }, 'cannot serve a robot');
     }
   }
 
   #serve(robot: EnrolledRobot): void {
     const { db, instance, timing, wireTimeoutMs } = this.#parts;
     const log = this.#parts.log({ tenant: robot.tenantId, robot: robot.robotId });
-    const open = robot.driver === 'worklist' ? openWorklistStore : openStoreRobot;
-    const wire = open({ ...robot, timeoutMs: wireTimeoutMs });
+    const wire = openWire(robot, wireTimeoutMs, log);
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
     const onEnded = this.#parts.onServed(robot.robotId, {
       observe: () => gateway.observe(),
@@ -150,6 +160,23 @@ export class RobotFleet {
         onEnded();
       });
     this.#served.set(robot.robotId, { robot, gateway, ended });
+  }
+}
+
+/** The wire to a robot, by what its controller speaks. */
+function openWire(
+  robot: EnrolledRobot,
+  timeoutMs: number,
+  log: GatewayLog,
+): RobotWire | (RobotWire & StoreInventory) {
+  const { driver, host, port, unitId } = robot;
+  switch (driver) {
+    case 'modbus':
+      return openStoreRobot({ host, port, unitId, timeoutMs });
+    case 'ascii':
+      return openAsciiStore({ host, port, timeoutMs, log });
+    case 'worklist':
+      return openWorklistStore({ host, port, timeoutMs, handoff: robot.handoff });
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * The sweep: goes through the tenants every few seconds and looks after jobs, and queues of robots, that no workflow looks
- * after; it schedules the comparison of inventories of stores that keep one; once an hour it forgets idempotency keys and refresh tokens whose time is over.
+ * The sweep: goes through the tenants every few seconds and looks after jobs, queues of robots and picklists that no
+ * workflow looks after; it has the inventories compared of stores that keep one; once an hour it forgets idempotency keys
+ * and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
  *         [--look-ms 60000] [--inventory-every-ms 3600000]
@@ -18,6 +19,7 @@ import { onEnd, openTemporalClient } from './connection.ts';
 import { ensureInventorySchedules } from './inventory-schedule.ts';
 import { JobLooks } from './job-looks.ts';
 import { sweepTenants } from './job-sweep.ts';
+import { sweepPicklistsOf } from './picklist-sweep.ts';
 import { sweepRobotsOf } from './robot-sweep.ts';
 
 const { values } = parseArgs({
@@ -69,6 +71,7 @@ async function sweepAll(): Promise<void> {
     await sweepTenants({ db, client, log, looks, ...timing }, ids, ending.signal);
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
     await ensureInventorySchedules({ db, client, log, everyMs: inventoryEveryMs }, ids, scheduled);
+    await sweepPicklistsOf({ db, client, log }, ids, ending.signal);
     if (forgetNow) for (const id of ids) await forget(id);
   } catch (error) {
     log.warn({ err: error }, 'the tenants could not be listed: the next round lists them again');

@@ -7,6 +7,7 @@ import {
 import type {
   HandlingActivities,
   MotionActivities,
+  PicklistActivities,
   RobotActivities,
   StorageActivities,
 } from '../activities/contract.ts';
@@ -35,7 +36,10 @@ const STEP: LocalActivityOptions = {
   retry: RETRY,
 };
 
-type LocalSteps = StorageActivities & RobotActivities & Pick<MotionActivities, 'submitMotion'>;
+type LocalSteps = StorageActivities &
+  RobotActivities &
+  Pick<MotionActivities, 'submitMotion'> &
+  Pick<PicklistActivities, 'advancePicklist' | 'cancelPicklist'>;
 
 /** The steps of a process. */
 export type Steps = LocalActivityInterfaceFor<LocalSteps>;
@@ -104,6 +108,16 @@ function attemptsWithin(ms: number): number {
  */
 export function motions(summary: string) {
   return proxyActivities<HandlingActivities & Pick<MotionActivities, 'awaitMotion'>>({
+    startToCloseTimeout: '15 minutes',
+    heartbeatTimeout: '10 seconds',
+    retry: RETRY,
+    summary,
+  });
+}
+
+/** What a picklist does to the jobs of its tubes: may be repeated at will. */
+export function tubes(summary: string) {
+  return proxyActivities<Pick<PicklistActivities, 'startTube' | 'stopTubes' | 'awaitTubes'>>({
     startToCloseTimeout: '15 minutes',
     heartbeatTimeout: '10 seconds',
     retry: RETRY,

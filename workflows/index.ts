@@ -1,6 +1,7 @@
 /** Everything the workflow worker serves. */
 export { compareInventories, compareInventory } from './inventory.ts';
 export { moveSamples } from './move.ts';
+export { runPicklist } from './picklist.ts';
 export { placeSample } from './placement.ts';
 export { reconcileJob } from './reconcile.ts';
 export { retrieveSample } from './retrieval.ts';

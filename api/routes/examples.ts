@@ -1,6 +1,7 @@
 import type { z } from '@hono/zod-openapi';
 import type { Job, JobWithSteps, Started } from '../../schemas/automation.ts';
 import type { PlacementExplanation } from '../../schemas/job-view.ts';
+import type { Picklist, PicklistPlan } from '../../schemas/picklist.ts';
 
 /** Ids of the examples in the API document. */
 export const EXAMPLE_ID = '0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d01';
@@ -126,4 +127,71 @@ export const ASKING_EXAMPLE: z.input<typeof JobWithSteps> = {
       at: '2026-03-02T08:16:12.400Z',
     },
   ],
+};
+
+const FREEZER_EXAMPLE = { id: '0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d08', name: 'Freezer −80 F1' };
+const SHELF_EXAMPLE = { id: '0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d09', name: 'Shelf 2' };
+const BOX_EXAMPLE = { id: CONTAINER_ID, name: 'Box 9×9 B-7' };
+
+export const PICKLIST_EXAMPLE: Picklist = {
+  id: EXAMPLE_ID,
+  kind: 'retrieval',
+  mode: 'robot',
+  name: 'Shipment 12',
+  priority: 50,
+  window: 4,
+  state: 'RUNNING',
+  counts: { COMPLETED: 1, RUNNING: 1, REFUSED: 1 },
+  requestedBy: { userId: EXAMPLE_ID, role: 'lab_technician', stationId: EXAMPLE_ID },
+  createdAt: '2026-03-02T08:15:00.000Z',
+  links: { self: `/automation/picklists/${EXAMPLE_ID}` },
+};
+
+export const PICKLIST_PLAN_EXAMPLE: PicklistPlan = {
+  tubes: [
+    {
+      seq: 1,
+      given: 2,
+      reference: 'TUBE-000124',
+      sampleId: '0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d0a',
+      place: { path: [FREEZER_EXAMPLE, SHELF_EXAMPLE, BOX_EXAMPLE], label: 'A1' },
+      state: 'COMPLETED',
+      job: {
+        id: '0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d0b',
+        state: 'COMPLETED',
+        phase: 'SETTLED',
+        link: '/automation/jobs/0198c5a2-7d10-7c3e-9a51-6f1f2b7c4d0b',
+      },
+      handoff: HANDOFF_EXAMPLE,
+      detail: 'The tube was taken from hand-off A2.',
+      finishedAt: '2026-03-02T08:17:12.000Z',
+    },
+    {
+      seq: 2,
+      given: 1,
+      reference: 'TUBE-000123',
+      sampleId: SAMPLE_ID,
+      place: { path: [FREEZER_EXAMPLE, SHELF_EXAMPLE, BOX_EXAMPLE], label: 'C5' },
+      state: 'RUNNING',
+      job: {
+        id: EXAMPLE_ID,
+        state: 'AWAITING_PERSON',
+        phase: 'AT_HANDOFF',
+        link: `/automation/jobs/${EXAMPLE_ID}`,
+      },
+      handoff: HANDOFF_EXAMPLE,
+    },
+    {
+      seq: 3,
+      given: 3,
+      reference: 'TUBE-000125',
+      state: 'REFUSED',
+      refusal: {
+        code: 'BARCODE_UNKNOWN',
+        detail: 'no sample has the barcode TUBE-000125: scan it again, or register it',
+      },
+    },
+  ],
+  doors: [{ unit: FREEZER_EXAMPLE, shelf: SHELF_EXAMPLE, from: 1, to: 2 }],
+  openings: { planned: { units: 1, shelves: 1 }, asGiven: { units: 1, shelves: 1 } },
 };

@@ -19,6 +19,7 @@ const ROBOT_EXAMPLE: z.input<typeof Robot> = {
   name: 'Store robot 1',
   storeId: EXAMPLE_ID,
   handoffId: EXAMPLE_ID,
+  driver: 'modbus',
   mode: 'auto',
   dispatch: 'running',
   connected: true,
@@ -27,6 +28,13 @@ const ROBOT_EXAMPLE: z.input<typeof Robot> = {
   errorCode: 0,
   queue: [],
   lastContactAt: '2026-03-02T08:15:00.000Z',
+};
+
+/** Modbus TCP; the host link of KEYENCE controllers over Ethernet; the usual port of serial device servers. */
+const PRESET_PORT: Record<Robot['driver'], number> = {
+  modbus: 502,
+  ascii: 8501,
+  worklist: 4001,
 };
 
 const robotsRoute = createRoute({
@@ -50,6 +58,7 @@ const enrolRoute = createRoute({
       name: 'Store robot 1',
       store: 'STORE-1',
       handoff: 'HANDOFF-1',
+      driver: 'modbus',
       host: '192.0.2.10',
       port: 502,
       unitId: 1,
@@ -119,7 +128,7 @@ export function robotRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
 
   routes.openapi(enrolRoute, async (c) => {
     const { actor } = c.var;
-    const { store, handoff, ...address } = c.req.valid('json');
+    const { store, handoff, port, ...address } = c.req.valid('json');
     const [storeId, handoffId] = await Promise.all([
       resolveReference(db, actor.tenantId, 'location', store),
       resolveReference(db, actor.tenantId, 'location', handoff),
@@ -127,7 +136,7 @@ export function robotRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     const robot = await enrolRobot(
       db,
       { actor, reason: 'setup' },
-      { ...address, storeId, handoffId },
+      { ...address, port: port ?? PRESET_PORT[address.driver], storeId, handoffId },
       (tx, entered) =>
         rememberReply(c, tx, { status: 201, body: presentRobot(entered), location: '/automation/robots' }),
     );
@@ -167,6 +176,7 @@ function presentRobot(robot: RobotRecord): Robot {
     name: robot.name,
     storeId: robot.storeId,
     handoffId: robot.handoffId,
+    driver: robot.driver,
     ...(robot.mode !== null && { mode: robot.mode }),
     dispatch: robot.dispatch,
     connected: robot.connected,

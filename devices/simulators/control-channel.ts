@@ -12,8 +12,8 @@ export class Refused extends Error {
   }
 }
 
-/** What people and accidents do to a controller. */
-interface Controller {
+/** What people and accidents do to a store. */
+interface Machine {
   readonly faults: Faults;
   /** triggers since the program's start */
   readonly triggers: { readonly taken: number; readonly refused: number };
@@ -27,7 +27,7 @@ interface Controller {
 
 /** What the side channel works on. */
 export interface Cell {
-  readonly controller: Controller;
+  readonly machine: Machine;
   readonly file: WorldFile;
   /** ends all connections of the wire, and new ones for some time */
   cutWire(forMs: number): void;
@@ -66,13 +66,13 @@ export function createControlChannel(cell: Cell): Server {
 }
 
 async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
-  const { controller, file } = cell;
+  const { machine, file } = cell;
   const { world } = file;
   const path = new URL(request.url ?? '/', 'http://cell').pathname;
   const [, root = '', ...rest] = path.split('/');
   switch (`${request.method} /${root}`) {
     case 'GET /world':
-      return { ...world, triggers: controller.triggers };
+      return { ...world, triggers: machine.triggers };
     case 'GET /log':
       return file.readLog();
     case 'POST /tubes':
@@ -104,32 +104,32 @@ async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
       return { taken };
     }
     case 'GET /faults':
-      return controller.faults.list();
+      return machine.faults.list();
     case 'POST /faults': {
       const fault = await bodyOf(request);
       if (!isFault(fault)) throw new Refused(422, 'there is no such fault, or a field of it is wrong');
-      controller.faults.add(fault);
-      return controller.faults.list();
+      machine.faults.add(fault);
+      return machine.faults.list();
     }
     case 'DELETE /faults':
-      controller.clearFaults();
+      machine.clearFaults();
       return [];
     case 'POST /mode': {
       const mode = field(await bodyOf(request), 'mode');
       if (mode !== 'auto' && mode !== 'manual' && mode !== 'estop') {
         throw new Refused(422, 'mode is auto, manual or estop');
       }
-      controller.setMode(mode);
+      machine.setMode(mode);
       return { mode };
     }
     case 'POST /door':
-      return switched(await bodyOf(request), (on) => controller.setDoor(on));
+      return switched(await bodyOf(request), (on) => machine.setDoor(on));
     case 'POST /alarm':
-      return switched(await bodyOf(request), (on) => controller.setAlarm(on));
+      return switched(await bodyOf(request), (on) => machine.setAlarm(on));
     case 'POST /lock-out':
-      return switched(await bodyOf(request), (on) => controller.setLockOut(on));
+      return switched(await bodyOf(request), (on) => machine.setLockOut(on));
     case 'POST /power-cycle':
-      controller.powerCycle(duration(await bodyOf(request), 'offMs', 200));
+      machine.powerCycle(duration(await bodyOf(request), 'offMs', 200));
       return {};
     case 'POST /cut':
       cell.cutWire(duration(await bodyOf(request), 'forMs', 0));

@@ -1,4 +1,6 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
+import { listening } from './listening.ts';
+import type { Disturbance } from './store-faults.ts';
 
 /** Exception codes of the Modbus application protocol V1.1b3, section 7. */
 export const ILLEGAL_FUNCTION = 1;
@@ -22,16 +24,6 @@ export interface Registers {
   readHolding(address: number, count: number): number[];
   readInput(address: number, count: number): number[];
   writeHolding(address: number, values: readonly number[]): void;
-}
-
-/** What happens to one request on its way. */
-export interface Disturbance {
-  /** ms before the device gets to see the request, even when the connection is gone by then */
-  readonly delayRequestMs?: number;
-  /** ms before the reply leaves */
-  readonly delayReplyMs?: number;
-  /** end the connection instead of handing the request on, or instead of replying */
-  readonly cut?: 'before' | 'after';
 }
 
 export interface ModbusServer {
@@ -97,17 +89,6 @@ export async function serveModbus(options: ModbusServerOptions): Promise<ModbusS
   };
 }
 
-/** Port on which the server listens, once it does. */
-export function listening(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : port);
-    });
-  });
-}
-
 function handle(socket: Socket, request: Buffer, options: ModbusServerOptions): void {
   const functionCode = request.readUInt8(7);
   const address = request.length >= 10 ? request.readUInt16BE(8) : 0;
@@ -116,16 +97,19 @@ function handle(socket: Socket, request: Buffer, options: ModbusServerOptions): 
     socket.destroy();
     return;
   }
+  if (disturbance.silent === 'before') return;
   later(disturbance.delayRequestMs, () => {
     const pdu = answer(request.subarray(7), options.registers);
     if (disturbance.cut === 'after') {
       socket.destroy();
       return;
     }
+    if (disturbance.silent === 'after') return;
     later(disturbance.delayReplyMs, () => {
       if (socket.destroyed) return;
       const header = Buffer.from(request.subarray(0, 7));
       header.writeUInt16BE(pdu.length + 1, 4);
+      if (disturbance.wrongTransaction) header.writeUInt16BE((header.readUInt16BE(0) + 1) & 0xffff, 0);
       socket.write(Buffer.concat([header, pdu]));
     });
   });

@@ -28,6 +28,13 @@ export type Fault =
     }
   /** The connection ends at the next trigger, before or after the controller has seen it. */
   | { readonly kind: 'cut_at_trigger'; readonly when: 'before' | 'after' }
+  /** The next trigger gets no reply: it never reaches the controller, or its reply is lost; the connection stays. */
+  | { readonly kind: 'no_reply_to_trigger'; readonly when: 'before' | 'after' }
+  /**
+   * The reply to the next trigger, or the next request of any kind, is another request's: by its transaction id where the
+   * protocol has one; otherwise the line of the reply before comes first.
+   */
+  | { readonly kind: 'wrong_transaction'; readonly to: 'trigger' | 'any' }
   /** The reply to the next trigger, or the next request of any kind, comes late. */
   | { readonly kind: 'late_reply'; readonly to: 'trigger' | 'any'; readonly ms: number }
   /** The next trigger reaches the controller late, even when the connection is gone by then. */
@@ -44,6 +51,8 @@ const FIELDS: Record<Fault['kind'], Record<string, readonly string[] | 'text' | 
   barcode_other: { barcode: 'text' },
   sensor_stuck: { sensor: ['carrier', 'source', 'target'], value: 'flag' },
   cut_at_trigger: { when: ['before', 'after'] },
+  no_reply_to_trigger: { when: ['before', 'after'] },
+  wrong_transaction: { to: ['trigger', 'any'] },
   late_reply: { to: ['trigger', 'any'], ms: 'ms' },
   late_trigger: { ms: 'ms' },
   power_cycle: { when: ['before', 'during', 'after'], offMs: 'ms' },
@@ -63,6 +72,20 @@ export function isFault(value: unknown): value is Fault {
     if (rule === 'flag') return typeof found === 'boolean';
     return rule.some((choice) => choice === found);
   });
+}
+
+/** What happens to one request on its way. */
+export interface Disturbance {
+  /** ms before the device gets to see the request, even when the connection is gone by then */
+  readonly delayRequestMs?: number;
+  /** ms before the reply leaves */
+  readonly delayReplyMs?: number;
+  /** end the connection instead of handing the request on, or instead of replying */
+  readonly cut?: 'before' | 'after';
+  /** do nothing instead of handing the request on, or instead of replying */
+  readonly silent?: 'before' | 'after';
+  /** the reply looks like that to another request */
+  readonly wrongTransaction?: boolean;
 }
 
 /** The faults that wait to strike. */
@@ -90,6 +113,23 @@ export class Faults {
     const found = this.#waiting.filter(isIt).find(fits);
     if (found) this.#waiting = this.#waiting.filter((fault) => fault !== found);
     return found;
+  }
+
+  /** What the waiting faults do to a request on its way. */
+  disturb(isTrigger: boolean): Disturbance {
+    const late = this.strike('late_reply', ({ to }) => to === 'any' || isTrigger);
+    const other = this.strike('wrong_transaction', ({ to }) => to === 'any' || isTrigger);
+    const onAny = { ...(late && { delayReplyMs: late.ms }), ...(other && { wrongTransaction: true }) };
+    if (!isTrigger) return onAny;
+    const cut = this.strike('cut_at_trigger');
+    const silent = this.strike('no_reply_to_trigger');
+    const lateTrigger = this.strike('late_trigger');
+    return {
+      ...onAny,
+      ...(cut && { cut: cut.when }),
+      ...(silent && { silent: silent.when }),
+      ...(lateTrigger && { delayRequestMs: lateTrigger.ms }),
+    };
   }
 
   /** What a stuck sensor says; undefined when it works. */

@@ -60,23 +60,16 @@ function handle(socket: Socket, line: string, machine: WorklistMachine, books: B
     socket.destroy(); // not this protocol: there is no telling which reply is whose
     return;
   }
-  const { faults } = machine;
-  const isTrigger = request.startsWith('RELEASE');
-  const late = faults.strike('late_reply', ({ to }) => to === 'any' || isTrigger);
-  const cut = isTrigger ? faults.strike('cut_at_trigger') : undefined;
-  const lateTrigger = isTrigger ? faults.strike('late_trigger') : undefined;
-  if (cut?.when === 'before') {
-    socket.destroy();
-    return;
-  }
-  later(lateTrigger?.ms, () => {
+  const disturbance = machine.faults.disturb(request.startsWith('RELEASE'));
+  if (disturbance.cut === 'before') socket.destroy();
+  if (disturbance.cut === 'before' || disturbance.silent === 'before') return;
+  later(disturbance.delayRequestMs, () => {
     const reply = answer(request, machine, books);
-    if (cut) {
-      socket.destroy();
-      return;
-    }
-    later(late?.ms, () => {
-      if (!socket.destroyed) socket.write(`${tag} ${reply}\n`, 'latin1');
+    if (disturbance.cut === 'after') socket.destroy();
+    if (disturbance.silent === 'after') return;
+    const told = disturbance.wrongTransaction ? String(Number(tag) + 1) : tag;
+    later(disturbance.delayReplyMs, () => {
+      if (!socket.destroyed) socket.write(`${told} ${reply}\n`, 'latin1');
     });
   });
 }

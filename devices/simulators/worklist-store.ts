@@ -92,7 +92,7 @@ function atScreen(request: string, body: unknown): unknown {
 }
 
 const control = createControlChannel({
-  controller: machine,
+  machine,
   file,
   cutWire: (forMs) => wire.cut(forMs),
   also: atScreen,

@@ -1,19 +1,23 @@
 import { Client, Connection } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type {
   Mark,
   MotionActivities,
   MotionOrder,
   MotionOutcome,
+  PicklistActivities,
   RobotActivities,
   StepRef,
   StorageActivities,
 } from '../../activities/contract.ts';
+import { createPicklistActivities } from '../../activities/picklist.ts';
+import { createPicklist } from '../../db/picklists.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import type { JobKind } from '../../domain/job.ts';
 import type { PlaceRef, Reservation } from '../../workflows/messages/job.ts';
-import { AT_WORK, AWAIT_SCAN, ProcessLab, UNDOING } from '../setup/process-lab.ts';
+import { AT_WORK, AWAIT_SCAN, Job, ProcessLab, UNDOING } from '../setup/process-lab.ts';
 import { createTestNamespace, temporalServer } from '../setup/temporal.ts';
 import { createFakeActivities } from '../workflows/fakes.ts';
 import { Laboratory } from '../workflows/laboratory.ts';
@@ -28,7 +32,7 @@ interface Process {
 
 /** What the scenarios need of a store, real or fake. */
 interface World {
-  readonly act: StorageActivities & MotionActivities & RobotActivities;
+  readonly act: StorageActivities & MotionActivities & RobotActivities & PicklistActivities;
   readonly tenantId: string;
   readonly robotId: string;
   start(
@@ -36,6 +40,8 @@ interface World {
     mode: 'hand' | 'robot',
     like?: { sampleOf?: Process; into?: string },
   ): Promise<Process>;
+  /** a picklist of retrievals by hand */
+  list(tubes: number): Promise<{ readonly id: string; jobOf(jobId: string): Promise<Process> }>;
   scan(place: PlaceRef, sampleBarcode: string | null): Confirmation;
   /** accepts a motion, has the robot carry it out, and awaits its end */
   carryOut(process: Process, order: MotionOrder): Promise<MotionOutcome>;
@@ -86,6 +92,28 @@ async function fakeWorld(client: Client): Promise<World> {
         view: async () => lab.job(id),
       };
     },
+    async list(tubes) {
+      const { id } = lab.addPicklist(
+        4,
+        Array.from({ length: tubes }, () => ({
+          kind: 'retrieval' as const,
+          mode: 'hand' as const,
+          sampleId: lab.addSample(free() ?? null).id,
+          robotId: null,
+          target: { kind: 'chosen' as const, withinId: null },
+          handoffPositionId: null,
+        })),
+      );
+      const jobOf = async (jobId: string) => {
+        const { workflowId, sampleId } = lab.job(jobId);
+        return {
+          ref: (step: string) => ({ actor: lab.actor, jobId, workflowId, step }),
+          barcode: lab.sample(sampleId).barcode,
+          view: async () => lab.job(jobId),
+        };
+      };
+      return { id, jobOf };
+    },
     scan: (place, sampleBarcode) => ({
       actor: lab.actor,
       sampleBarcode,
@@ -103,7 +131,11 @@ async function fakeWorld(client: Client): Promise<World> {
 }
 
 async function realWorld(lab: ProcessLab): Promise<World> {
-  const act = { ...lab.storage, ...lab.motion, ...lab.robots };
+  const picklists = createPicklistActivities({
+    db: lab.store.db,
+    jobs: { start: async () => {}, cancel: async () => {} },
+  });
+  const act = { ...lab.storage, ...lab.motion, ...lab.robots, ...picklists };
   const samples = new Map<string, { sampleId: string; barcode: string }>();
   return {
     act,
@@ -127,6 +159,31 @@ async function realWorld(lab: ProcessLab): Promise<World> {
       const barcode = stored?.barcode ?? tube.barcode;
       samples.set(job.id, { sampleId: job.sampleId, barcode });
       return { ref: (step) => job.ref(step), barcode, view: () => job.row() };
+    },
+    async list(tubes) {
+      const id = uuidv7();
+      const items = [];
+      for (let given = 1; given <= tubes; given += 1) {
+        const { sampleId, barcode: reference } = await lab.storedTube();
+        const order = { kind: 'retrieval', handoffPositionId: null } as const;
+        items.push({ given, reference, request: { sampleId, order, confirmation: null }, place: null });
+      }
+      const list = {
+        id,
+        kind: 'retrieval',
+        mode: 'hand',
+        name: null,
+        priority: 20,
+        window: 4,
+        items,
+      } as const;
+      await createPicklist(lab.store.db, lab.actor, list, async () => {});
+      const jobOf = async (jobId: string) => {
+        const { workflowId, sampleId } = await new Job(lab, jobId, '', '').row();
+        const job = new Job(lab, jobId, workflowId, sampleId);
+        return { ref: (step: string) => job.ref(step), barcode: '', view: () => job.row() };
+      };
+      return { id, jobOf };
     },
     scan: (place, sampleBarcode) => lab.scan(place, sampleBarcode),
     async carryOut(process, order) {
@@ -438,6 +495,27 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     }
     await giveTurnBack(t.world, p);
     await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'CANCELLED', ''));
+  },
+  'a picklist that is cancelled after one tube of three': async (t) => {
+    const { act, tenantId } = t.world;
+    const { id, jobOf } = await t.world.list(3);
+    const taken = async (): Promise<Process> => {
+      const round = await act.advancePicklist(tenantId, id);
+      t.story.push(round.next);
+      if (round.next !== 'start') throw new Error(`nothing to start: ${round.next}`);
+      expect(await act.advancePicklist(tenantId, id)).toEqual(round);
+      return jobOf(round.jobId);
+    };
+    const first = await taken();
+    t.story.push((await first.view()).state);
+    await t.tell(first, 'finished', act.finishJob(first.ref('finish'), 'COMPLETED', ''));
+    const second = await taken();
+    const { actor } = second.ref('');
+    t.story.push(await act.cancelPicklist(tenantId, id, actor, null));
+    t.story.push((await act.advancePicklist(tenantId, id)).next);
+    await t.tell(second, 'finished', act.finishJob(second.ref('finish'), 'FAILED', ''));
+    t.story.push(await act.advancePicklist(tenantId, id), await act.advancePicklist(tenantId, id));
+    t.story.push(kindOf(await act.cancelPicklist(tenantId, id, actor, null)));
   },
   'steps that are repeated': async (t) => {
     const { act } = t.world;

@@ -15,6 +15,7 @@ const BOOKKEEPING = [
   'ledger.log',
   'location_count',
   'motion',
+  'picklist_item', // how far a list is; its order and end are entries of the list, what moves are entries of the tubes
   'record_version',
   'refresh_token',
   'robot_fault', // its raising is told by an alarm's entry, its end by the robot's

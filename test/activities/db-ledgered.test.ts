@@ -80,10 +80,11 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID, zone: 'LN2' },
     change: 'budget_seconds = 90',
   },
+  picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET] = Array.from(
-  { length: 10 },
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST] = Array.from(
+  { length: 11 },
   (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`,
 );
 
@@ -127,6 +128,7 @@ beforeAll(async () => {
       ['session', SESSION ?? '', 1],
       ['deviation', DEVIATION ?? '', 1],
       ['exposure_budget', BUDGET ?? '', 1],
+      ['picklist', PICKLIST ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -142,6 +144,8 @@ beforeAll(async () => {
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
     `INSERT INTO deviation (tenant_id, id, kind, description, opened_at) VALUES ('${t}', '${DEVIATION}', 'dropped', 'd', now())`,
     `INSERT INTO exposure_budget (tenant_id, id, zone, hand_seconds) VALUES ('${t}', '${BUDGET}', '-80', 30)`,
+    `INSERT INTO picklist (tenant_id, id, kind, mode, priority, window_size, actor_id, actor_role)
+     VALUES ('${t}', '${PICKLIST}', 'retrieval', 'hand', 20, 4, '${administrator.userId}', 'guest')`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

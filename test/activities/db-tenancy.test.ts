@@ -92,6 +92,8 @@ describe('without a tenant', () => {
     'location_count',
     'location_type',
     'motion',
+    'picklist',
+    'picklist_item',
     'position',
     'record_version',
     'refresh_token',

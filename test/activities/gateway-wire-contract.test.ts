@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { openAsciiStore } from '../../devices/ascii-store.ts';
 import { ForeignOperation, type RobotWire, type WireCommand } from '../../devices/robot-wire.ts';
 import { openStoreRobot } from '../../devices/store-robot.ts';
 import { FakeWire } from '../setup/fake-wire.ts';
-import { RobotCell } from '../setup/robot-cell.ts';
+import { CELL_DRIVERS, type CellDriver, eventually, RobotCell } from '../setup/robot-cell.ts';
 import { openWorklist, WorklistCell } from '../setup/worklist-cell.ts';
 
 type Order = Omit<WireCommand, 'number'>;
@@ -44,21 +45,8 @@ const CELLS: Record<string, () => Promise<Cell>> = {
       close: async () => wire.close(),
     };
   },
-  'the simulator on Modbus TCP': async () => {
-    const cell = await RobotCell.open(['--speed', '0']);
-    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1 });
-    return {
-      wire,
-      putTube: (slot, barcode) => cell.putTube(1, 1, slot, barcode),
-      setMode: (mode) => cell.setMode(mode),
-      openDoor: () => cell.setDoor(true),
-      motions: async () => (await cell.log()).map(({ number }) => number),
-      close: () => {
-        wire.close();
-        return cell.close();
-      },
-    };
-  },
+  'the simulator on Modbus TCP': () => simulated('modbus'),
+  'the simulator of ASCII commands': () => simulated('ascii'),
 };
 
 /** Stores at job level: they do the moves themselves. */
@@ -80,6 +68,28 @@ const JOB_CELLS: Record<string, () => Promise<Cell>> = {
     };
   },
 };
+
+const QUIET = { warn: () => undefined };
+const openWire: Record<CellDriver, (port: number, timeoutMs: number) => RobotWire> = {
+  modbus: (port, timeoutMs) => openStoreRobot({ host: '127.0.0.1', port, unitId: 1, timeoutMs }),
+  ascii: (port, timeoutMs) => openAsciiStore({ host: '127.0.0.1', port, timeoutMs, log: QUIET }),
+};
+
+async function simulated(driver: CellDriver): Promise<Cell> {
+  const cell = await RobotCell.open(['--speed', '0'], driver);
+  const wire = openWire[driver](cell.port, 1000);
+  return {
+    wire,
+    putTube: (slot, barcode) => cell.putTube(1, 1, slot, barcode),
+    setMode: (mode) => cell.setMode(mode),
+    openDoor: () => cell.setDoor(true),
+    motions: async () => (await cell.log()).map(({ number }) => number),
+    close: () => {
+      wire.close();
+      return cell.close();
+    },
+  };
+}
 
 describe.each(Object.entries({ ...CELLS, ...JOB_CELLS }))('every wire: %s', (_, open) => {
   let cell: Cell;
@@ -251,43 +261,63 @@ describe.each(Object.entries(CELLS))('a wire at motion level: %s', (_, open) => 
   });
 });
 
-describe('the wire to a store robot on Modbus TCP', () => {
+describe.each(CELL_DRIVERS)('the %s wire to a simulated store', (driver) => {
+  let cell: RobotCell;
+  let wire: RobotWire;
+  const open = async (timeoutMs: number) => {
+    cell = await RobotCell.open(['--speed', '0'], driver);
+    wire = openWire[driver](cell.port, timeoutMs);
+    await cell.putTube(1, 1, 1, 'AB-1');
+  };
+  afterEach(async () => {
+    wire.close();
+    await cell.close();
+  });
+  /** A look may be disturbed by what comes late; it may be repeated. */
+  const look = () => eventually('a look', () => wire.observe().catch(() => null));
+
   it('does not trigger on another connection than it armed on', async () => {
-    const cell = await RobotCell.open(['--speed', '0']);
-    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1, timeoutMs: 300 });
-    try {
-      await cell.putTube(1, 1, 1, 'AB-1');
-      await wire.arm({ number: 1, operation: 'pick', ...at(1) });
-      wire.close();
-      await wire.observe();
-      expect(await wire.trigger()).toBe('refused');
-      expect(await wire.trigger()).toBe('refused');
-      expect((await cell.world()).triggers).toEqual({ taken: 0, refused: 0 });
-    } finally {
-      wire.close();
-      await cell.close();
-    }
+    await open(300);
+    await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+    wire.close();
+    await wire.observe();
+    expect(await wire.trigger()).toBe('refused');
+    expect(await wire.trigger()).toBe('refused');
+    expect((await cell.world()).triggers).toEqual({ taken: 0, refused: 0 });
   });
 
-  it('says that it does not know when no reply comes, and takes no late reply for another', async () => {
-    const cell = await RobotCell.open(['--speed', '0']);
-    const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 1, timeoutMs: 200 });
-    try {
-      await cell.putTube(1, 1, 1, 'AB-1');
-      await wire.arm({ number: 1, operation: 'pick', ...at(1) });
-      await cell.fault({ kind: 'late_reply', to: 'trigger', ms: 500 });
-      expect(await wire.trigger()).toBe('unknown');
-      expect(await wire.observe()).toMatchObject({ latchedNumber: 1, done: true });
-      await cell.fault({ kind: 'cut_at_trigger', when: 'before' });
-      await wire.arm({ number: 2, operation: 'place', ...at(2) });
-      expect(await wire.trigger()).toBe('unknown');
-      expect(await wire.observe()).toMatchObject({ latchedNumber: 1, carrier: true });
-    } finally {
-      wire.close();
-      await cell.close();
-    }
+  it('takes no late reply for another', async () => {
+    await open(200);
+    await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+    await cell.fault({ kind: 'late_reply', to: 'trigger', ms: 500 });
+    expect(await wire.trigger()).toBe('unknown');
+    expect(await look()).toMatchObject({ latchedNumber: 1, done: true });
   });
 
+  it.each([
+    ['was cut off', { kind: 'cut_at_trigger', when: 'before' }, false],
+    ['was taken and cut off', { kind: 'cut_at_trigger', when: 'after' }, true],
+    ['never came', { kind: 'no_reply_to_trigger', when: 'before' }, false],
+    ['was taken', { kind: 'no_reply_to_trigger', when: 'after' }, true],
+    ['was taken, and another’s reply came', { kind: 'wrong_transaction', to: 'trigger' }, true],
+  ])('says that it does not know of a trigger that %s', async (_, fault, isTaken) => {
+    await open(200);
+    await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+    await cell.fault(fault);
+    expect(await wire.trigger()).toBe('unknown');
+    expect(await look()).toMatchObject({ latchedNumber: isTaken ? 1 : 0, carrier: isTaken });
+  });
+
+  it('takes no reply to another request for its own', async () => {
+    await open(200);
+    await wire.arm({ number: 1, operation: 'pick', ...at(1) });
+    await cell.fault({ kind: 'wrong_transaction', to: 'any' });
+    await expect(wire.observe()).rejects.toMatchObject({ kind: 'lost' });
+    expect(await look()).toMatchObject({ source: true, latchedNumber: 0 });
+  });
+});
+
+describe('the wire to a store robot on Modbus TCP', () => {
   it('does not hear another unit, and says so within its timeout', async () => {
     const cell = await RobotCell.open(['--speed', '0']);
     const wire = openStoreRobot({ host: '127.0.0.1', port: cell.port, unitId: 9, timeoutMs: 100 });

@@ -78,16 +78,32 @@ describe('the wire to a store that takes worklists', () => {
     expect((await cell.world()).triggers).toEqual({ taken: 0, refused: 0 });
   });
 
-  it('says that it does not know when no reply comes, and takes no late reply for another', async () => {
+  it('takes no late reply for another', async () => {
     await cell.add(1, 1, 1, 'AB-1');
     await wire.arm({ number: 1, operation: 'transfer', ...inside(1), to: outside(1) });
     await cell.fault({ kind: 'late_reply', to: 'trigger', ms: 500 });
     expect(await wire.trigger()).toBe('unknown');
     expect(await wire.observe()).toMatchObject({ latchedNumber: 1, done: true });
-    await cell.fault({ kind: 'cut_at_trigger', when: 'before' });
-    await wire.arm({ number: 2, operation: 'transfer', ...outside(1), to: inside(1) });
+  });
+
+  it.each([
+    ['was cut off', { kind: 'cut_at_trigger', when: 'before' }, false],
+    ['was taken and cut off', { kind: 'cut_at_trigger', when: 'after' }, true],
+    ['never came', { kind: 'no_reply_to_trigger', when: 'before' }, false],
+    ['was taken', { kind: 'no_reply_to_trigger', when: 'after' }, true],
+    ['was taken, and another’s reply came', { kind: 'wrong_transaction', to: 'trigger' }, true],
+  ])('says that it does not know of a release that %s', async (_, fault, isTaken) => {
+    await cell.add(1, 1, 1, 'AB-1');
+    await wire.arm({ number: 1, operation: 'transfer', ...inside(1), to: outside(1) });
+    await cell.fault(fault);
     expect(await wire.trigger()).toBe('unknown');
-    expect(await wire.observe()).toMatchObject({ latchedNumber: 1, source: true, target: false });
+    expect(await wire.observe()).toMatchObject({ latchedNumber: isTaken ? 1 : 0, target: isTaken });
+  });
+
+  it('takes no reply to another request for its own', async () => {
+    await cell.fault({ kind: 'wrong_transaction', to: 'any' });
+    await expect(wire.observe()).rejects.toMatchObject({ kind: 'lost' });
+    expect(await wire.observe()).toMatchObject({ latchedNumber: 0 });
   });
 
   it('starts nothing by a release that arrives when its draft was thrown away', async () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { enrolledRobots } from '../../db/gateway.ts';
 import { enrolStation } from '../../db/identity.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import { holdRobot } from '../../db/turns.ts';
@@ -195,7 +196,7 @@ test('a job by robot says what it waits for, and only who stands at the robot de
     api.send({
       path: `${path}/decision`,
       as,
-      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit },
+      json: { faultId, answer: 'with_me', sampleBarcode: 'TUBE-3', robotFit, lockedOut: true },
     });
   for (const person of [elsewhere, api.people.lab_administrator]) {
     const refused = await decide(true, person);
@@ -236,7 +237,10 @@ test('the operator is asked when a workflow is gone; a stale answer is refused, 
   expect(asked.body.question).toMatchObject({
     kind: 'workflow_gone',
     detail: expect.any(String),
-    answers: ['at_source', 'at_target', 'with_me', 'not_found'],
+    answers: ['at_source', 'at_target', 'with_me', 'elsewhere', 'damaged', 'not_found'].map((answer) => ({
+      answer,
+      does: expect.any(String),
+    })),
     source: { positionId: position },
   });
   const decide = (changed: Record<string, unknown>, as: Person = atRobot) =>
@@ -258,4 +262,39 @@ test('the operator is asked when a workflow is gone; a stale answer is refused, 
   );
   expect(over.body.question).toBeUndefined();
   expect((await decide({})).body.code).toBe('JOB_FINISHED');
+});
+
+test('a robot is entered with what its controller speaks; a driver there is not is refused', async () => {
+  const { store } = api;
+  const site = await addLocation(store, { type: 'site', name: 'Site 2' });
+  const freezer = await addLocation(store, {
+    type: 'freezer',
+    name: 'Store 2',
+    parent: site,
+    barcode: 'STORE-2',
+  });
+  await addLocation(store, {
+    type: 'handoff',
+    name: 'Hand-off 2',
+    parent: freezer,
+    barcode: 'HANDOFF-2',
+    robotAddress: { cassette: 0, level: 0 },
+  });
+  const second = { name: 'Second', store: 'STORE-2', handoff: 'HANDOFF-2', port: undefined };
+  const refused = await enrol({ ...second, driver: 'telepathy' });
+  expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, '/driver']);
+  expect(refused.body.errors[0].detail).toMatch(/modbus.*ascii/);
+  const ascii = await enrol({ ...second, driver: 'ascii' });
+  expect([ascii.status, ascii.body.driver]).toEqual([201, 'ascii']);
+  const modbus = await enrol({ ...second, name: 'Third' });
+  expect([modbus.status, modbus.body.driver]).toEqual([201, 'modbus']);
+  const { robots } = (await api.send({ path: '/automation/robots' })).body;
+  expect(robots.map(({ driver }: { driver: string }) => driver)).toEqual(['modbus', 'ascii', 'modbus']);
+  const entered = (await enrolledRobots(api.lab.app)).filter(({ tenantId }) => tenantId === api.lab.tenantId);
+  const ports = entered.map(({ name, driver, port }) => [name, driver, port]);
+  expect(ports.toSorted()).toEqual([
+    ['Robot', 'modbus', 1502],
+    ['Second', 'ascii', 8501],
+    ['Third', 'modbus', 502],
+  ]);
 });

@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApiDocument } from '../../api/openapi-document.ts';
+import { createPicklist } from '../../db/picklists.ts';
 import { enrolRobot } from '../../db/robots.ts';
 import { ROLES } from '../../domain/actor.ts';
 import { type Action, mayDo, PERMISSIONS } from '../../domain/permissions.ts';
@@ -87,13 +88,34 @@ async function furnish(): Promise<typeof ours> {
     name: 'Our robot',
     storeId: robotStore,
     handoffId: handoff,
+    driver: 'modbus',
     host: '127.0.0.1',
     port: 1502,
     unitId: 1,
   });
+  const list = uuidv7();
+  const request = {
+    sampleId: sample,
+    order: { kind: 'retrieval', handoffPositionId: null },
+    confirmation: null,
+  } as const;
+  await createPicklist(
+    store.db,
+    store.actor,
+    {
+      id: list,
+      kind: 'retrieval',
+      mode: 'hand',
+      name: 'Our list',
+      priority: 20,
+      window: 4,
+      items: [{ given: 1, reference: 'OUR-TUBE', request, place: null }],
+    },
+    async () => {},
+  );
   return {
-    ids: { samples: sample, locations: box, jobs: job, robots: robot.id },
-    words: [site, freezer, box, sample, job, robot.id, 'OUR-TUBE', 'Our '],
+    ids: { samples: sample, locations: box, jobs: job, robots: robot.id, picklists: list },
+    words: [site, freezer, box, sample, job, robot.id, list, 'OUR-TUBE', 'Our '],
   };
 }
 

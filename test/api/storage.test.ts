@@ -486,3 +486,26 @@ test('64 requests for the location of a sample at once all answer', async () => 
   );
   expect(replies.every((reply) => reply.status === 200)).toBe(true);
 });
+
+describe('POST /storage/samples/{id}/verify', () => {
+  test('a scan makes an asserted place a witnessed one, once a key; another barcode is refused', async () => {
+    const box = await newBox({ barcode: 'BOX-SEEN' });
+    const [positionId] = await positionsOf(api.store, box.id);
+    await storeSample(api.store, { barcode: 'TUBE-SEEN', positionId: String(positionId) });
+    const request = {
+      method: 'POST',
+      path: '/storage/samples/TUBE-SEEN/verify',
+      json: { containerBarcode: 'BOX-SEEN', position: 'A1', sampleBarcode: 'TUBE-SEEN' },
+      headers: { 'idempotency-key': 'seen-1' },
+    } as const;
+    const first = await must(200, request);
+    expect(first.body).toMatchObject({ custody: { kind: 'position' }, witness: 'barcode' });
+    expect((await must(200, request)).body).toEqual(first.body);
+    expect((await get('/storage/samples/TUBE-SEEN/timeline')).entries).toHaveLength(2);
+    await refusal(409, 'BARCODE_MISMATCH', {
+      ...request,
+      json: { ...request.json, sampleBarcode: 'TUBE-OTHER' },
+      headers: {},
+    });
+  });
+});

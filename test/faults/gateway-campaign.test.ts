@@ -1,10 +1,15 @@
 import { it } from 'vitest';
 import { runGatewayCampaign } from '../setup/gateway-campaign.ts';
+import { CELL_DRIVERS } from '../setup/robot-cell.ts';
 
 const SEED = Number(process.env.TRACSEQ_SEED ?? Date.now() % 1_000_000);
 
-it(`moves nothing twice, whatever is killed and cut (TRACSEQ_SEED=${SEED})`, {
-  timeout: 240_000,
-}, async () => {
-  console.log(await runGatewayCampaign(SEED, 15));
-});
+it.each(CELL_DRIVERS)(
+  `moves nothing twice on %s, whatever is killed and cut (TRACSEQ_SEED=${SEED})`,
+  {
+    timeout: 240_000,
+  },
+  async (driver) => {
+    console.log(await runGatewayCampaign(driver, SEED, 15));
+  },
+);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LabRobot, MotionLab } from '../setup/motion-lab.ts';
-import { eventually, RobotCell, type Spawned, start } from '../setup/robot-cell.ts';
+import { CELL_DRIVERS, eventually, RobotCell, type Spawned, start } from '../setup/robot-cell.ts';
 
 /** Nobody listens there: motion does not need a Temporal server. */
 const NO_TEMPORAL = '127.0.0.1:9';
@@ -11,7 +11,7 @@ const GATEWAY_ARGS = ['--wire-timeout-ms', '300', '--motion-deadline-ms', '4000'
 const PATIENT_ARGS = ['--wire-timeout-ms', '3000', '--motion-deadline-ms', '30000', '--look-every-ms', '200'];
 
 /** The crash matrix of devices reference 13.5, on the real wire, with every process killed for real. */
-describe('a gateway that dies', () => {
+describe.each(CELL_DRIVERS)('a gateway of a store on %s that dies', (driver) => {
   let lab: MotionLab;
   let cell: RobotCell;
   let robot: LabRobot;
@@ -54,9 +54,9 @@ describe('a gateway that dies', () => {
   });
   afterAll(() => lab.close());
   beforeEach(async () => {
-    cell = await RobotCell.open(['--speed', '0.05', '--seed', '7']);
+    cell = await RobotCell.open(['--speed', '0.05', '--seed', '7'], driver);
     await cell.putTube(1, 1, 1, 'TUBE-1');
-    robot = await lab.addRobot(cell.port);
+    robot = await lab.addRobot(cell.port, driver);
   });
   afterEach(async () => {
     await Promise.all(gateways.splice(0).map((gateway) => gateway.kill()));
@@ -137,6 +137,7 @@ describe('a gateway that dies', () => {
     await cell.fault({ kind: 'late_trigger', ms: 6_000 });
     const { commandId } = await lab.accept(robot, 'place', 2);
     await lab.inState(robot, commandId, 'SENT');
+    await eventually('the trigger on its way', async () => (await cell.faults()).length === 0);
     await first.kill();
     await startGateway();
     const { state } = await lab.settled(robot, commandId);
@@ -190,6 +191,31 @@ describe('a gateway that dies', () => {
     await lock.release();
     await startGateway();
     expect(await lab.settled(robot, commandId)).toMatchObject({ state: 'DONE', reading: { carrier: true } });
+  });
+
+  it('with a tube in the carrier and an error: the next one homes nothing, opens nothing, resets nothing', async () => {
+    const first = await startGateway();
+    await warmUp();
+    await cell.fault({ kind: 'motion_fault', operation: 'place', tube: 'carrier' });
+    expect(await lab.perform(robot, 'place', 2)).toMatchObject({
+      state: 'FAILED',
+      reading: { errorCode: 5 },
+    });
+    await first.kill();
+    await lab.sql('UPDATE robot_state SET error_code = NULL WHERE robot_id = $1', [robot.robotId]);
+    const second = await startGateway(PATIENT_ARGS);
+    await eventually('the next one having looked', async () => {
+      const [state] = await lab.sql<{ error_code: number | null }>(
+        'SELECT error_code FROM robot_state WHERE robot_id = $1',
+        [robot.robotId],
+      );
+      return state?.error_code === 5;
+    });
+    expect((await cell.log()).map(({ operation }) => operation)).toEqual(['pick', 'place']);
+    expect((await cell.world()).carrier).toMatchObject({ barcode: 'TUBE-1' });
+    // The error stands until somebody wants to move; where it has to be reset then, it is logged first.
+    expect(await lab.perform(robot, 'place', 2)).toMatchObject({ state: 'DONE' });
+    expect(second.output().includes('"handlerError":"00017"')).toBe(driver === 'ascii');
   });
 
   it('by SIGTERM: sees the running motion to its end and leaves no other', async () => {

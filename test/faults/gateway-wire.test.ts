@@ -1,21 +1,21 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LabRobot, MotionLab } from '../setup/motion-lab.ts';
-import { eventually, RobotCell, type Spawned, start } from '../setup/robot-cell.ts';
+import { CELL_DRIVERS, eventually, RobotCell, type Spawned, start } from '../setup/robot-cell.ts';
 
 const NO_TEMPORAL = '127.0.0.1:9';
 const GATEWAY_ARGS = ['--wire-timeout-ms', '300', '--motion-deadline-ms', '3000', '--look-every-ms', '100'];
 
 /** What the wire, the controller and the robot do to a gateway that lives. */
-describe('a gateway whose robot fails', () => {
+describe.each(CELL_DRIVERS)('a gateway whose robot on %s fails', (driver) => {
   let lab: MotionLab;
   let gateway: Spawned;
   let cell: RobotCell;
   let robot: LabRobot;
 
   const open = async (...args: string[]): Promise<void> => {
-    cell = await RobotCell.open(args);
+    cell = await RobotCell.open(args, driver);
     await cell.putTube(1, 1, 1, 'TUBE-1');
-    robot = await lab.addRobot(cell.port);
+    robot = await lab.addRobot(cell.port, driver);
   };
 
   beforeAll(async () => {
@@ -211,7 +211,7 @@ describe('a gateway whose robot fails', () => {
     ] as const)
       await lab.perform(robot, operation, slot);
     await lab.sql('UPDATE robot SET retired_at = now() WHERE id = $1', [robot.robotId]);
-    robot = await lab.addRobot(cell.port);
+    robot = await lab.addRobot(cell.port, driver);
     await eventually(
       'the number being raised',
       async () =>
@@ -245,6 +245,16 @@ describe('a gateway whose robot fails', () => {
     expect((await cell.world()).triggers).toEqual({ taken: 2, refused: 0 });
   });
 
+  it('leaves a robot alone whose driver it does not know, and serves the others', async () => {
+    await lab.sql('ALTER TABLE robot DROP CONSTRAINT robot_driver_check');
+    const other = await lab.addRobot(cell.port);
+    await lab.sql(`UPDATE robot SET driver = 'telepathy' WHERE id = $1`, [other.robotId]);
+    await eventually('the gateway saying so', () =>
+      gateway.output().includes('robot R is enrolled with the driver telepathy'),
+    );
+    expect(await lab.perform(robot, 'pick', 1)).toMatchObject({ state: 'DONE' });
+  });
+
   it('leaves a robot to the gateway that took it, and stays away', async () => {
     expect(await lab.perform(robot, 'pick', 1)).toMatchObject({ state: 'DONE' });
     const second = await start('workers/gateway.ts', GATEWAY_ARGS, lab.environment(NO_TEMPORAL));
@@ -266,14 +276,14 @@ describe('a gateway whose robot fails', () => {
   });
 });
 
-describe('a controller that forgets its number with its power', () => {
+describe.each(CELL_DRIVERS)('a controller on %s that forgets its number with its power', (driver) => {
   it('leaves the outcome unknown, whatever really happened', async () => {
     const lab = await MotionLab.open();
-    const cell = await RobotCell.open(['--speed', '0', '--forget-latched']);
+    const cell = await RobotCell.open(['--speed', '0', '--forget-latched'], driver);
     const gateway = await start('workers/gateway.ts', GATEWAY_ARGS, lab.environment(NO_TEMPORAL));
     try {
       await cell.putTube(1, 1, 1, 'TUBE-1');
-      const robot = await lab.addRobot(cell.port);
+      const robot = await lab.addRobot(cell.port, driver);
       expect(await lab.perform(robot, 'pick', 1)).toMatchObject({ state: 'DONE' });
       await cell.fault({ kind: 'power_cycle', when: 'after', offMs: 100 });
       expect(await lab.perform(robot, 'place', 2)).toMatchObject({

@@ -143,6 +143,22 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     invariant: 5,
+    name: 'a motion struck by an earlier trigger is settled as never sent',
+    file: 'devices/robot-gateway.ts',
+    from: 'const isTaken = view.latchedNumber === number;',
+    to: 'const isTaken = view.latchedNumber === number && view.busy;',
+    tests: ['test/unit/robot-gateway.test.ts'],
+  },
+  {
+    invariant: 5,
+    name: 'a reply in ASCII is believed without its echo',
+    file: 'devices/ascii-line.ts',
+    from: "if (written !== 'OK' || read !== echo) {",
+    to: "if (written === 'never') {",
+    tests: ['test/unit/ascii-store.test.ts'],
+  },
+  {
+    invariant: 5,
     name: 'one look says that a command was not taken',
     file: 'devices/robot-gateway.ts',
     from: 'if (looks === 2) {',

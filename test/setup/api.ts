@@ -4,8 +4,10 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createHandlingActivities } from '../../activities/handling.ts';
 import { createInventoryActivities } from '../../activities/inventory.ts';
+import { createJobWorkflows } from '../../activities/job-workflows.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
+import { createPicklistActivities } from '../../activities/picklist.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
 import { createApp } from '../../api/app.ts';
@@ -195,6 +197,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createInventoryActivities({ db: lab.app }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
+      ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
     },
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownGraceTime: '1s',

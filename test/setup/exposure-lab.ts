@@ -35,6 +35,7 @@ export async function addWarmCell(store: TestStore, zone: Zone = '-80'): Promise
   });
   const robot = await enrolRobot(store.db, store.context, {
     name,
+    driver: 'modbus',
     storeId: freezer,
     handoffId: handoff,
     host: '127.0.0.1',

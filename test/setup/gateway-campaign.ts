@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { Motion } from '../../db/motion.ts';
 import { MotionLab } from './motion-lab.ts';
-import { RobotCell, type Spawned, start } from './robot-cell.ts';
+import { type CellDriver, RobotCell, type Spawned, start } from './robot-cell.ts';
 
 const GATEWAY_ARGS = ['--wire-timeout-ms', '150', '--motion-deadline-ms', '20000', '--look-every-ms', '200'];
 
@@ -10,7 +10,7 @@ const GATEWAY_ARGS = ['--wire-timeout-ms', '150', '--motion-deadline-ms', '20000
 const NOTHING_MOVED = /^the (command was not sent|controller (did not take|refused) the command)/;
 
 /** Small seeded generator of numbers from 0 to 1. */
-function generator(seed: number): () => number {
+export function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -24,15 +24,15 @@ function generator(seed: number): () => number {
  * taken or refused did not move, and that the tube is still there.
  * @returns a sentence with the seed and how the motions ended
  */
-export async function runGatewayCampaign(seed: number, motions: number): Promise<string> {
+export async function runGatewayCampaign(driver: CellDriver, seed: number, motions: number): Promise<string> {
   const random = generator(seed);
   const lab = await MotionLab.open();
-  const cell = await RobotCell.open(['--speed', '0.02', '--seed', String(seed)]);
+  const cell = await RobotCell.open(['--speed', '0.02', '--seed', String(seed)], driver);
   const gateways: Spawned[] = [];
   const startGateway = async () => {
     gateways.push(await start('workers/gateway.ts', GATEWAY_ARGS, lab.environment('127.0.0.1:9')));
   };
-  const robot = await lab.addRobot(cell.port);
+  const robot = await lab.addRobot(cell.port, driver);
   await cell.putTube(1, 1, 1, 'TUBE-1');
   await startGateway();
   const ended: Motion[] = [];
@@ -50,6 +50,9 @@ export async function runGatewayCampaign(seed: number, motions: number): Promise
     'cut wire': () => cell.cut(random() * 300),
     'cut before trigger': () => cell.fault({ kind: 'cut_at_trigger', when: 'before' }),
     'cut after trigger': () => cell.fault({ kind: 'cut_at_trigger', when: 'after' }),
+    'no reply': () => cell.fault({ kind: 'no_reply_to_trigger', when: random() < 0.5 ? 'before' : 'after' }),
+    'another’s reply': () =>
+      cell.fault({ kind: 'wrong_transaction', to: random() < 0.5 ? 'trigger' : 'any' }),
     'late trigger': () => cell.fault({ kind: 'late_trigger', ms: random() * 600 }),
     'late reply': () =>
       cell.fault({ kind: 'late_reply', to: random() < 0.5 ? 'trigger' : 'any', ms: random() * 400 }),
@@ -103,5 +106,5 @@ export async function runGatewayCampaign(seed: number, motions: number): Promise
   const count = (state: Motion['state']) =>
     `${state} ${ended.filter((motion) => motion.state === state).length}`;
   const states = (['DONE', 'FAILED', 'UNKNOWN'] as const).map(count);
-  return `gateway campaign, seed ${seed}: ${motions} motions, ${states.join(', ')}`;
+  return `gateway campaign on ${driver}, seed ${seed}: ${motions} motions, ${states.join(', ')}`;
 }

@@ -134,6 +134,7 @@ export class ProcessLab {
       name: 'R1',
       storeId: freezer,
       handoffId: handoff,
+      driver: 'modbus',
       host: '127.0.0.1',
       port: 1502,
       unitId: 1,

@@ -86,34 +86,44 @@ export interface CellWorld {
   readonly triggers: { readonly taken: number; readonly refused: number };
 }
 
+/** What a simulated store speaks, and the program that speaks it. */
+const SIMULATORS = {
+  modbus: 'devices/simulators/store-robot.ts',
+  ascii: 'devices/simulators/ascii-store.ts',
+} as const;
+export const CELL_DRIVERS = ['modbus', 'ascii'] as const;
+export type CellDriver = (typeof CELL_DRIVERS)[number];
+
 /** A simulated store robot in a process of its own. */
 export class RobotCell {
   readonly port: number;
+  readonly driver: CellDriver;
   readonly #folder: string;
   readonly #control: string;
   readonly #args: readonly string[];
   #process: Spawned;
 
-  private constructor(folder: string, args: readonly string[], process: Spawned) {
-    const [, modbus, control] = /modbus=\S+:(\d+) control=\S+:(\d+)/.exec(process.ready) ?? [];
-    this.port = Number(modbus);
+  private constructor(driver: CellDriver, folder: string, args: readonly string[], process: Spawned) {
+    const [, port, control] = /(?:modbus|ascii)=\S+:(\d+) control=\S+:(\d+)/.exec(process.ready) ?? [];
+    this.port = Number(port);
+    this.driver = driver;
     this.#control = `http://127.0.0.1:${control}`;
     this.#folder = folder;
-    this.#args = [...args, '--port', String(modbus), '--control-port', String(control)];
+    this.#args = [...args, '--port', String(port), '--control-port', String(control)];
     this.#process = process;
   }
 
   /** @param args of the simulator, e.g. `['--speed', '0']` */
-  static async open(args: readonly string[]): Promise<RobotCell> {
+  static async open(args: readonly string[], driver: CellDriver = 'modbus'): Promise<RobotCell> {
     const folder = mkdtempSync(join(tmpdir(), 'tracseq-cell-'));
     const all = ['--data', folder, ...args];
-    return new RobotCell(folder, all, await start('devices/simulators/store-robot.ts', all));
+    return new RobotCell(driver, folder, all, await start(SIMULATORS[driver], all));
   }
 
   /** kill -9 and start again on the same world and ports. */
   async restart(): Promise<void> {
     await this.#process.kill();
-    this.#process = await start('devices/simulators/store-robot.ts', this.#args);
+    this.#process = await start(SIMULATORS[this.driver], this.#args);
   }
 
   async close(): Promise<void> {
@@ -133,8 +143,18 @@ export class RobotCell {
     return this.#call('POST', '/tubes', { tubes: [{ cassette, level, slot, barcode }] });
   }
 
+  /** Somebody takes a tube out. */
+  takeTube(cassette: number, level: number, slot: number): Promise<unknown> {
+    return this.#call('DELETE', `/tubes/${cassette}/${level}/${slot}`);
+  }
+
   fault(fault: Record<string, unknown>): Promise<unknown> {
     return this.#call('POST', '/faults', fault);
+  }
+
+  /** What has not struck yet. */
+  faults(): Promise<unknown[]> {
+    return this.#call('GET', '/faults');
   }
 
   clearFaults(): Promise<unknown> {

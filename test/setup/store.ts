@@ -72,7 +72,7 @@ export interface StoredSample {
 }
 
 /** Enters a sample that stands in a position already, as an import would; the position must be free. */
-export async function storeSample(store: TestStore, sample: StoredSample): Promise<string> {
+export async function storeSample(store: Omit<TestStore, 'lab'>, sample: StoredSample): Promise<string> {
   const { tenantId } = store;
   const id = uuidv7();
   await withChange(

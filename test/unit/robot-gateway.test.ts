@@ -215,10 +215,13 @@ describe('the gateway of a robot', () => {
     expect(wire.log).toEqual([1]);
   });
 
-  it('sends an accepted command that moves already as UNKNOWN, not as refused', async () => {
+  it.each([
+    ['moves', true],
+    ['has moved', false],
+  ])('sends an accepted command that %s already as UNKNOWN, not as refused', async (_, isHeld) => {
     const { wire, journal, serve } = cell();
-    wire.held = true;
-    // A trigger of an earlier owner strikes between arming and looking.
+    wire.held = isHeld;
+    // A trigger of an earlier owner, or of an earlier command, strikes between arming and looking.
     const observe = wire.observe.bind(wire);
     wire.observe = async () => {
       if (wire.log.length === 0) await wire.trigger();

@@ -9,6 +9,7 @@ import type {
   MotionActivities,
   MotionOrder,
   MotionOutcome,
+  PicklistActivities,
   RobotActivities,
   SeenAt,
   SettleResult,
@@ -39,6 +40,7 @@ import {
   requestTurnSignal,
   turnGrantedSignal,
 } from '../../workflows/messages/robot.ts';
+import { createFakePicklists, HANDOFF_FULL } from './fake-picklists.ts';
 import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
 
 export type LaboratoryActivities = StorageActivities &
@@ -46,7 +48,8 @@ export type LaboratoryActivities = StorageActivities &
   HandlingActivities &
   Pick<GatewayActivities, 'inspect' | 'readInventory'> &
   InventoryActivities &
-  RobotActivities;
+  RobotActivities &
+  PicklistActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -183,7 +186,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     const target = targetOf(job);
     if ('outcome' in target) return target;
     const handoff = withHandoff ? handoffOf(job) : null;
-    if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+    if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', HANDOFF_FULL);
     const stands = sample.custody.kind === 'position' ? lab.position(sample.custody.positionId) : null;
     const leaseExpiresAt = reserve(job, next, [target, handoff, stands]);
     job.source = stands?.place ?? null;
@@ -237,7 +240,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           return refused(job, 'SAMPLE_NOT_STORED', 'The sample is in no position.');
         const source = lab.position(sample.custody.positionId);
         const handoff = job.mode === 'robot' ? handoffOf(job) : null;
-        if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', 'No hand-off position is free.');
+        if (handoff === undefined) return refused(job, 'NO_POSITION_FREE', HANDOFF_FULL);
         const leaseExpiresAt = reserve(job, next, [source, handoff]);
         Object.assign(job, { source: source.place, place: source.place, handoff: handoff?.place ?? null });
         const { place } = source;
@@ -677,7 +680,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   };
 
   const hooked = hookedBy(options.hooks ?? {});
-  const steps = hooked({ ...storage, ...motion, ...robots, ...inventory, inspect });
+  const picklists = createFakePicklists(lab, client, taskQueue);
+  const steps = hooked({ ...storage, ...motion, ...robots, ...inventory, ...picklists, inspect });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }

@@ -3,6 +3,7 @@ import {
   Client,
   WithStartWorkflowOperation,
   type WorkflowHandle,
+  type WorkflowHandleWithFirstExecutionRunId,
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import {
@@ -30,9 +31,17 @@ import {
   type Reservation,
   reservedUpdate,
 } from '../../workflows/messages/job.ts';
-import { jobStart } from '../../workflows/messages/start.ts';
+import { type PicklistInput, type PicklistOutcome, RUN_PICKLIST } from '../../workflows/messages/picklist.ts';
+import { jobStart, picklistStartOptions } from '../../workflows/messages/start.ts';
 import { createFakeActivities, type Hooks, type LaboratoryActivities } from './fakes.ts';
-import { type FakeJob, type FakePosition, type FakeRobot, Laboratory } from './laboratory.ts';
+import {
+  type FakeJob,
+  type FakePicklist,
+  type FakePicklistItem,
+  type FakePosition,
+  type FakeRobot,
+  Laboratory,
+} from './laboratory.ts';
 
 /** How a job of the tests is set up. */
 export interface JobSetup {
@@ -44,9 +53,24 @@ export interface JobSetup {
   readonly limits?: JobLimits;
   /** the target; by default a free position of its own */
   readonly target?: FakePosition;
+  /** the hand-off position that is asked for; by default one of its own */
+  readonly handoff?: FakePosition;
   /** before anything runs */
   readonly prepare?: (job: FakeJob) => void;
   readonly priority?: number;
+}
+
+/** How a picklist of the tests is set up. */
+export interface PicklistSetup {
+  readonly maxHistory?: number;
+  /** before anything runs */
+  readonly prepare?: (list: FakePicklist) => void;
+}
+
+/** A picklist under way. */
+export interface RunningPicklist {
+  readonly list: FakePicklist;
+  readonly handle: WorkflowHandleWithFirstExecutionRunId<(input: PicklistInput) => Promise<PicklistOutcome>>;
 }
 
 /** A job under way. */
@@ -148,12 +172,13 @@ export class Floor {
     if (failed.length > 0) throw new Error(`${failed.length} histories do not replay:\n${failed.join('\n')}`);
   }
 
-  /** Of every job and robot that had a workflow. */
+  /** Of every job, robot and picklist that had a workflow. */
   async *#histories() {
-    const { actor, jobs, robots } = this.lab;
+    const { actor, jobs, robots, picklists } = this.lab;
     const ids = [
       ...[...jobs.values()].map(({ workflowId }) => workflowId),
       ...[...robots.keys()].map((id) => workflowIds.robot(actor.tenantId, id)),
+      ...[...picklists.keys()].map((id) => workflowIds.picklist(actor.tenantId, id)),
     ];
     for (const workflowId of ids) {
       const handle = this.client.workflow.getHandle(workflowId);
@@ -168,24 +193,62 @@ export class Floor {
   /** Puts a job's row, tube and places into the laboratory. */
   prepare(setup: JobSetup): FakeJob {
     const { lab } = this;
+    const order = this.#furnish(setup);
+    const id = lab.newId();
+    const job = lab.addJob({ ...order, id, workflowId: workflowIds[order.kind](lab.actor.tenantId, id) });
+    setup.prepare?.(job);
+    return job;
+  }
+
+  #furnish(setup: JobSetup): FakePicklistItem['order'] {
+    const { lab } = this;
     const { kind, mode } = setup;
     const robot = setup.robot ?? lab.addRobot();
     const sample = lab.addSample(kind === 'placement' ? null : lab.addPosition());
     const target = setup.target ?? lab.addPosition();
-    const handoff = lab.addPosition('handoff');
-    const id = lab.newId();
-    const job = lab.addJob({
-      id,
+    const handoff = setup.handoff ?? lab.addPosition('handoff');
+    return {
       kind,
       mode,
       sampleId: sample.id,
       robotId: robot.id,
       target: { kind: 'named', positionId: target.place.positionId },
       handoffPositionId: handoff.place.positionId,
-      workflowId: workflowIds[kind](lab.actor.tenantId, id),
-    });
-    setup.prepare?.(job);
-    return job;
+    };
+  }
+
+  /** Puts a picklist and its tubes into the laboratory, in the planned order, and starts its workflow. */
+  async startPicklist(
+    setups: readonly JobSetup[],
+    window: number,
+    { maxHistory, prepare }: PicklistSetup = {},
+  ): Promise<RunningPicklist> {
+    const list = this.lab.addPicklist(
+      window,
+      setups.map((setup) => this.#furnish(setup)),
+    );
+    prepare?.(list);
+    const { args, ...options } = picklistStartOptions(this.lab.actor.tenantId, list.id);
+    const handle = await this.client.workflow.start<(input: PicklistInput) => Promise<PicklistOutcome>>(
+      RUN_PICKLIST,
+      {
+        workflowId: options.workflowId,
+        workflowTaskTimeout: SHORT,
+        taskQueue: this.taskQueue,
+        args: [{ ...args[0], ...(maxHistory !== undefined && { maxHistory }) }],
+      },
+    );
+    return { list, handle };
+  }
+
+  /** A tube's job under way, once the list has started it. */
+  async tube({ list }: RunningPicklist, n: number): Promise<Addressee> {
+    const item = list.items[n];
+    if (!item) throw new Error(`the list has no tube ${n}`);
+    await until(`tube ${n} being under way`, 20_000, () => item.state === 'RUNNING');
+    const { job } = item;
+    if (job === null) throw new Error(`tube ${n} is under way without a job`);
+    return { job, handle: this.client.workflow.getHandle(job.workflowId) };
   }
 
   /** Starts a job as the API does, and waits for the early answer. */
@@ -247,7 +310,7 @@ export class Floor {
     return handle.executeUpdate(handOverUpdate, { args: [{ actor: this.lab.actor, sampleBarcode }] });
   }
 
-  cancel({ handle }: Pick<RunningJob, 'handle'>): Promise<Answer> {
+  cancel({ handle }: Pick<RunningJob | RunningPicklist, 'handle'>): Promise<Answer> {
     return handle.executeUpdate(cancelUpdate, { args: [{ actor: this.lab.actor, reason: null }] });
   }
 

@@ -4,6 +4,7 @@ import type { Confirmation } from '../../domain/confirmation.ts';
 import type { RobotLevel } from '../../domain/controller.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
+import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
 import type { TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 
@@ -56,6 +57,23 @@ export interface FakeJob {
   source: PlaceRef | null;
   place: PlaceRef | null;
   handoff: PlaceRef | null;
+}
+
+/** One tube of a picklist. */
+export interface FakePicklistItem {
+  readonly order: Pick<FakeJob, 'kind' | 'mode' | 'sampleId' | 'robotId' | 'target' | 'handoffPositionId'>;
+  /** its job, the last one where a full hand-off refused one before */
+  job: FakeJob | null;
+  state: PicklistItemState;
+  waitsForHandoff: boolean;
+  isTold: boolean;
+}
+
+export interface FakePicklist {
+  readonly id: string;
+  readonly window: number;
+  readonly items: readonly FakePicklistItem[];
+  state: PicklistState;
 }
 
 /** What a robot does wrong with the next motion of a kind. */
@@ -135,6 +153,7 @@ export class Laboratory {
   readonly samples = new Map<string, FakeSample>();
   readonly jobs = new Map<string, FakeJob>();
   readonly robots = new Map<string, FakeRobot>();
+  readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly comparisons = new Map<string, FakeComparison>();
   readonly alarms = new Set<string>();
@@ -260,6 +279,23 @@ export class Laboratory {
     if (!comparison.isEnded) Object.assign(comparison, { isEnded: true, failure });
   }
 
+  addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {
+    const added: FakePicklist = {
+      id: this.newId(),
+      window,
+      state: 'RUNNING',
+      items: orders.map((order) => ({
+        order,
+        job: null,
+        state: 'PLANNED',
+        waitsForHandoff: false,
+        isTold: false,
+      })),
+    };
+    this.picklists.set(added.id, added);
+    return added;
+  }
+
   /** A scan that the job will take. */
   goodScan(job: FakeJob): Confirmation {
     const at = job.mode === 'robot' && job.kind === 'placement' ? job.handoff : job.place;
@@ -280,6 +316,9 @@ export class Laboratory {
   }
   job(id: string): FakeJob {
     return found(this.jobs.get(id), `job ${id}`);
+  }
+  picklist(id: string): FakePicklist {
+    return found(this.picklists.get(id), `picklist ${id}`);
   }
   robot(id: string): FakeRobot {
     return found(this.robots.get(id), `robot ${id}`);
@@ -309,6 +348,8 @@ export class Laboratory {
   problems(): string[] {
     const problems: string[] = [];
     for (const job of this.jobs.values()) problems.push(...this.#problemsOfJob(job));
+    for (const { id, state } of this.picklists.values())
+      if (isPicklistLive(state)) problems.push(`picklist ${id} is not over: ${state}`);
     for (const sample of this.samples.values()) {
       const held = [...this.positions.values()].filter(({ sampleId }) => sampleId === sample.id);
       const { custody, physical } = sample;

@@ -101,6 +101,13 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     ways: ['left of || decides'],
     why: 'the server suggests it after some thousand events; a history goes by its input’s limit instead',
   },
+  {
+    file: 'workflows/picklist.ts',
+    code: 'continueAsNewSuggested ||',
+    ways: ['left of || decides'],
+    why: 'the server suggests it after some thousand events; a history goes by its input’s limit instead',
+  },
+  { file: 'workflows/picklist.ts', code: 'validator: ({ actor }', ways: ['function'], why: VALIDATOR },
   { file: 'workflows/process.ts', code: 'export function refuseForeign', ways: ['function'], why: VALIDATOR },
   {
     file: 'workflows/process.ts',

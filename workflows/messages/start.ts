@@ -6,6 +6,7 @@ import { CONTROL_QUEUE, workflowIds } from '../ids.ts';
 import type { InventoryInput } from './inventory.ts';
 import type { JobInput } from './job.ts';
 import { MOVE_SAMPLES, type MoveInput } from './move.ts';
+import type { PicklistInput } from './picklist.ts';
 import { PLACE_SAMPLE, type PlacementInput } from './placement.ts';
 import { RETRIEVE_SAMPLE, type RetrievalInput } from './retrieval.ts';
 import type { RobotInput } from './robot.ts';
@@ -112,5 +113,21 @@ export function inventoryStartOptions(input: InventoryInput) {
     workflowTaskTimeout: '2 seconds' as const,
     typedSearchAttributes,
     staticSummary: `inventory of robot ${robotId}`,
+  };
+}
+
+/** Options with which a picklist's workflow is started: joined when it runs, started again when it was lost. */
+export function picklistStartOptions(tenantId: string, picklistId: string) {
+  const input: PicklistInput = { tenantId, picklistId };
+  const args: [PicklistInput] = [input];
+  const typedSearchAttributes: SearchAttributePair[] = [{ key: TENANT, value: tenantId }];
+  return {
+    workflowId: workflowIds.picklist(tenantId, picklistId),
+    args,
+    taskQueue: CONTROL_QUEUE,
+    workflowIdConflictPolicy: 'USE_EXISTING' as const,
+    workflowTaskTimeout: '2 seconds' as const,
+    typedSearchAttributes,
+    staticSummary: `picklist ${picklistId}`,
   };
 }

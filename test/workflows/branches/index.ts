@@ -5,6 +5,7 @@ import { failures } from './failing.ts';
 import { inventories } from './inventory.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
+import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
 import { relocations } from './relocation.ts';
@@ -22,6 +23,7 @@ export const BRANCHES: Branches = {
   ...inventories,
   ...reconciliations,
   ...robots,
+  ...picklists,
   ...expedites,
   ...failures,
   ...lostTasks,

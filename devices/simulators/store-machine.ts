@@ -1,23 +1,8 @@
-import {
-  DEVICE_BUSY,
-  DEVICE_FAILURE,
-  type Disturbance,
-  Exception,
-  ILLEGAL_ADDRESS,
-  ILLEGAL_VALUE,
-  type Registers,
-} from './modbus-server.ts';
 import { mulberry32, travel } from './motion-time.ts';
 import { Faults } from './store-faults.ts';
 import { type Address, type CurrentMotion, placeName, type Tube, type WorldFile } from './store-world.ts';
 
-const TRIGGER = 6;
-const HOLDING_COUNT = 7;
-const INPUT_COUNT = 45;
-const BARCODE_AT = 10;
-const SAFETY_AT = 42;
-const OPERATIONS = ['pick', 'place', 'scan'] as const;
-const MODES = ['manual', 'auto', 'estop'] as const;
+type Mode = 'manual' | 'auto' | 'estop';
 
 /** Error codes of the controller. */
 const ERROR = {
@@ -34,30 +19,55 @@ const ERROR = {
 const GRIP_MS = 3000;
 const SCAN_MS = 1000;
 
-export interface ControllerOptions {
+export interface MachineOptions {
   /** factor on every duration: 1 = realistic, 0 = at once */
   readonly speed: number;
   /** of the jitter of durations */
   readonly seed: number;
   /** the latched number does not survive a loss of power */
   readonly forgetLatched: boolean;
-  /** what a loss of power does to the wire */
+  /** after an error nothing moves until the error register has been reset */
+  readonly errorStops: boolean;
+  /** what a loss of power does to the registers and to the wire */
   readonly onPowerLost: (offMs: number) => void;
 }
 
+export interface Order extends Address {
+  readonly number: number;
+  readonly operation: 'pick' | 'place' | 'scan' | 'unknown';
+}
+
+/** Why a trigger moves nothing: not in automatic mode or held, moving, number not above the last, error not reset. */
+export type Refusal = 'mode' | 'busy' | 'number' | 'error';
+
+/** What the machine shows on its registers. */
+export interface MachineStatus {
+  readonly mode: Mode;
+  readonly latched: number;
+  readonly busy: boolean;
+  readonly done: boolean;
+  readonly error: number;
+  readonly carrier: boolean;
+  readonly source: boolean;
+  readonly target: boolean;
+  readonly barcode: string;
+  readonly door: boolean;
+  readonly alarm: boolean;
+  readonly lockedOut: boolean;
+}
+
 /**
- * The controller of a store robot: registers outside, a carrier and tubes inside. It takes a command when its trigger
- * is written: mode auto, not busy, number above the last one taken; otherwise it answers with a Modbus exception (mode
- * 04, busy 06, number 03) and nothing moves.
+ * The machine of a store robot, behind whatever protocol its controller speaks: a carrier, tubes, sensors, and the
+ * number of the last order it took, which it keeps without power. It takes an order when it is triggered in mode auto,
+ * with door and lock-out clear, not busy, under a number above the last one; otherwise nothing moves.
  */
-export class StoreController implements Registers {
+export class StoreMachine {
   readonly faults = new Faults();
   /** triggers since the program's start */
   readonly triggers = { taken: 0, refused: 0 };
   readonly #file: WorldFile;
-  readonly #options: ControllerOptions;
+  readonly #options: MachineOptions;
   readonly #random: () => number;
-  readonly #holding = new Array<number>(HOLDING_COUNT).fill(0);
   #done = false;
   #error: number = ERROR.none;
   #barcode = '';
@@ -69,119 +79,98 @@ export class StoreController implements Registers {
   /** set while a motion is frozen: goes on with it */
   #thaw: (() => void) | undefined;
 
-  constructor(file: WorldFile, options: ControllerOptions) {
+  constructor(file: WorldFile, options: MachineOptions) {
     this.#file = file;
     this.#options = options;
     this.#random = mulberry32(options.seed);
     if (options.forgetLatched) file.world.latched = 0;
   }
 
-  // ── registers ─────────────────────────────────────────────────────────────────────────────────────────
-
-  readHolding(address: number, count: number): number[] {
-    if (address + count > HOLDING_COUNT) throw new Exception(ILLEGAL_ADDRESS);
-    return this.#holding.slice(address, address + count);
-  }
-
-  readInput(address: number, count: number): number[] {
-    if (address + count > INPUT_COUNT) throw new Exception(ILLEGAL_ADDRESS);
-    return this.#inputs().slice(address, address + count);
-  }
-
-  writeHolding(address: number, values: readonly number[]): void {
-    if (address + values.length > HOLDING_COUNT) throw new Exception(ILLEGAL_ADDRESS);
-    values.forEach((value, index) => {
-      if (address + index !== TRIGGER) this.#holding[address + index] = value;
-    });
-    const [, , operation, cassette = 0, level = 0, slot = 0] = this.#holding;
-    if (address < TRIGGER && operation === 1) this.#source = { cassette, level, slot };
-    if (address < TRIGGER && operation === 2) this.#target = { cassette, level, slot };
-    const trigger = values[TRIGGER - address];
-    if (trigger === undefined || trigger === 0) return;
-    if (trigger !== 1) throw new Exception(ILLEGAL_VALUE);
-    this.#trigger();
-  }
-
-  #inputs(): number[] {
+  status(): MachineStatus {
     const { world } = this.#file;
     const sensor = (name: 'carrier' | 'source' | 'target', tube: Tube | null | undefined) =>
-      (this.faults.stuckAt(name) ?? Boolean(tube)) ? 1 : 0;
-    const barcode = Buffer.alloc(2 * (SAFETY_AT - BARCODE_AT));
-    barcode.write(this.#barcode, 'ascii');
-    return [
-      MODES.indexOf(world.mode),
-      world.latched >>> 16,
-      world.latched & 0xffff,
-      world.motion ? 1 : 0,
-      this.#done ? 1 : 0,
-      this.#error,
-      sensor('carrier', world.carrier),
-      sensor('source', this.#source && world.positions[placeName(this.#source)]),
-      sensor('target', this.#target && world.positions[placeName(this.#target)]),
-      this.#barcode.length,
-      ...Array.from({ length: barcode.length / 2 }, (_, index) => barcode.readUInt16BE(2 * index)),
-      world.doorOpen ? 1 : 0,
-      world.alarm ? 1 : 0,
-      world.lockedOut ? 1 : 0,
-    ];
+      this.faults.stuckAt(name) ?? Boolean(tube);
+    return {
+      mode: world.mode,
+      latched: world.latched,
+      busy: world.motion !== null,
+      done: this.#done,
+      error: this.#error,
+      carrier: sensor('carrier', world.carrier),
+      source: sensor('source', this.#source && world.positions[placeName(this.#source)]),
+      target: sensor('target', this.#target && world.positions[placeName(this.#target)]),
+      barcode: this.#barcode,
+      door: world.doorOpen,
+      alarm: world.alarm,
+      lockedOut: world.lockedOut,
+    };
   }
 
-  /** What a fault does to a request on its way here. */
-  disturb(functionCode: number, address: number): Disturbance {
-    const isTrigger = functionCode === 6 && address === TRIGGER;
-    const late = this.faults.strike('late_reply', (fault) => fault.to === 'any' || isTrigger);
-    const delay = late && { delayReplyMs: late.ms };
-    if (!isTrigger) return { ...delay };
-    const cut = this.faults.strike('cut_at_trigger');
-    const lateTrigger = this.faults.strike('late_trigger');
-    return {
-      ...delay,
-      ...(cut && { cut: cut.when }),
-      ...(lateTrigger && { delayRequestMs: lateTrigger.ms }),
-    };
+  /** Lets the sensor of an operation look at an address. */
+  point({ operation, cassette, level, slot }: Omit<Order, 'number'>): void {
+    if (operation === 'pick') this.#source = { cassette, level, slot };
+    if (operation === 'place') this.#target = { cassette, level, slot };
   }
 
   // ── motion ────────────────────────────────────────────────────────────────────────────────────────────
 
-  #trigger(): void {
+  /** Takes an order and starts to move; or says why not. */
+  trigger(order: Order): Refusal | null {
     const { world } = this.#file;
-    const [high = 0, low = 0, code = 0, cassette = 0, level = 0, slot = 0] = this.#holding;
-    const number = high * 0x1_0000 + low;
-    const refusal =
-      world.mode !== 'auto' || world.doorOpen || world.lockedOut
-        ? DEVICE_FAILURE
-        : world.motion
-          ? DEVICE_BUSY
-          : number <= world.latched
-            ? ILLEGAL_VALUE
-            : null;
+    const refusal = this.#refusal(order.number);
     if (refusal !== null) {
       this.triggers.refused += 1;
-      throw new Exception(refusal);
+      return refusal;
     }
     this.triggers.taken += 1;
-    const operation = OPERATIONS[code - 1] ?? 'unknown';
-    world.latched = number;
-    world.motion = {
-      number,
-      operation,
-      cassette,
-      level,
-      slot,
-      startedAt: new Date().toISOString(),
-      moved: null,
-    };
+    world.latched = order.number;
+    world.motion = { ...order, startedAt: new Date().toISOString(), moved: null };
     this.#done = false;
     this.#error = ERROR.none;
     const motion = world.motion;
-    if (operation === 'unknown') {
+    if (motion.operation === 'unknown') {
       this.#end(motion, ERROR.refused);
-      return;
+      return null;
     }
-    const travelMs = operation === 'scan' ? 0 : travel(world.at, motion);
-    const workMs = operation === 'scan' ? SCAN_MS : 2 * GRIP_MS;
+    const travelMs = motion.operation === 'scan' ? 0 : travel(world.at, motion);
+    const workMs = motion.operation === 'scan' ? SCAN_MS : 2 * GRIP_MS;
     this.#file.save();
     this.#wait(motion, 'before', travelMs + workMs / 2, () => this.#act(motion, workMs / 2));
+    return null;
+  }
+
+  #refusal(number: number): Refusal | null {
+    const { world } = this.#file;
+    if (world.mode !== 'auto' || world.doorOpen || world.lockedOut) return 'mode';
+    if (world.motion) return 'busy';
+    if (number <= world.latched) return 'number';
+    return this.#options.errorStops && this.#error !== ERROR.none ? 'error' : null;
+  }
+
+  /** What the error register held is gone from then on. */
+  resetError(): void {
+    this.#error = ERROR.none;
+  }
+
+  /** Drives home with an open gripper, as such machines do: what is in the carrier falls. A line of the log tells it. */
+  home(): void {
+    const { world } = this.#file;
+    const tube = world.carrier;
+    const now = new Date().toISOString();
+    world.carrier = null;
+    world.at = { cassette: 0, level: 0, slot: 0 };
+    if (tube) world.floor.push(tube);
+    this.#file.log({
+      ...world.at,
+      number: 0,
+      operation: 'home',
+      startedAt: now,
+      moved: tube && { barcode: tube.barcode, from: 'carrier', to: 'floor' },
+      endedAt: now,
+      result: 'done',
+      errorCode: ERROR.none,
+    });
+    this.#file.save();
   }
 
   /** The middle of a motion: the tube changes its place, or is read. */
@@ -266,7 +255,7 @@ export class StoreController implements Registers {
   // ── what people do to it ──────────────────────────────────────────────────────────────────────────────
 
   /** Emergency stop and manual mode end the motion under way with error 5; the tube stays where it is. */
-  setMode(mode: (typeof MODES)[number]): void {
+  setMode(mode: Mode): void {
     const { world } = this.#file;
     world.mode = mode;
     if (mode !== 'auto' && world.motion) this.#end(world.motion, ERROR.motion);
@@ -299,7 +288,6 @@ export class StoreController implements Registers {
     const { world } = this.#file;
     if (world.motion) this.#end(world.motion, ERROR.none, 'interrupted');
     if (this.#options.forgetLatched) world.latched = 0;
-    this.#holding.fill(0);
     this.#done = false;
     this.#error = ERROR.none;
     this.#barcode = '';
