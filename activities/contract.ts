@@ -1,4 +1,5 @@
 import type { Actor } from '../domain/actor.ts';
+import type { RobotOperation } from '../domain/controller.ts';
 import type { Refusal } from '../domain/errors.ts';
 import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
@@ -109,6 +110,8 @@ export interface StorageActivities {
    * @throws LEASE_LOST when the position is no longer the job's
    */
   moveCustody(ref: StepRef, seen: SeenAt, next: Mark): Promise<void>;
+  /** Takes a position that the job holds, and in which no tube is recorded, out of use until a person has looked. */
+  blockPlace(ref: StepRef, positionId: string, reason: string): Promise<void>;
   /** Writes state, phase and question where no other step does it on the way. */
   markPhase(ref: StepRef, next: Mark): Promise<void>;
   /** Looks whether the job is still open; writes nothing. @throws JOB_FINISHED with how it ended */
@@ -195,11 +198,13 @@ export interface ParkedProblem {
 
 /** A motion of the robot, as the workflow orders it. */
 export interface MotionOrder {
-  readonly operation: 'pick' | 'place' | 'scan';
+  readonly operation: RobotOperation;
   readonly robotId: string;
   readonly fence: number;
-  /** where to pick or place; for scan the position last picked from */
+  /** where to pick or place, or to transfer from; for scan the position last picked from */
   readonly positionId: string;
+  /** for transfer: where to */
+  readonly toPositionId?: string;
   /** rises only by a recorded decision */
   readonly attempt: number;
   /** written to the job with the order */
@@ -216,7 +221,7 @@ export interface MotionOutcome {
   readonly source: boolean | null;
   readonly target: boolean | null;
   /**
-   * for scan: does what was read belong to the job's sample, null when nothing was read; compared in the database, since
+   * for scan and transfer: does what was read belong to the job's sample, null when nothing was read; compared in the database, since
    * barcodes do not enter histories
    */
   readonly barcodeMatches: boolean | null;
@@ -253,6 +258,16 @@ export interface Delivered {
   readonly refused: string | null;
 }
 
+/** What became of a tube that a store at job level was to bring from place to place. */
+export interface Relocated {
+  readonly moved: MotionOutcome;
+  /** why the record refuses what the sensors saw; null when it does not, or nothing was recorded */
+  readonly refused: string | null;
+}
+
+/** A place a tube stands in. */
+type StandsAt = Extract<SeenAt, { readonly positionId: string }>;
+
 /** What every part of a transfer is ordered with. */
 export interface HandlingOrder {
   readonly robotId: string;
@@ -262,9 +277,10 @@ export interface HandlingOrder {
 }
 
 /**
- * A transfer's two halves: heartbeating activities on the control queue, made of the steps above (`fetch/1/pick`,
- * `fetch/1/carrier`, `fetch/1/scan/1` …; `deliver/2/place`, `deliver/2/target`), each idempotent by itself, so that both may be retried
- * freely.
+ * A tube's way by robot: heartbeating activities on the control queue, made of the steps above (`fetch/1/pick`,
+ * `fetch/1/carrier`, `fetch/1/scan/1` …; `deliver/2/place`, `deliver/2/target`; `relocate/1/transfer` …), each idempotent by
+ * itself, so that all may be retried freely. A store at motion level is told to fetch and to deliver, one at job level to
+ * relocate.
  */
 export interface HandlingActivities {
   /** Picks the tube up from a position, records that the carrier has it, and reads its label, three times at most. */
@@ -275,10 +291,22 @@ export interface HandlingActivities {
   deliverTube(
     ref: StepRef,
     order: HandlingOrder & {
-      readonly to: Extract<SeenAt, { readonly positionId: string }>;
+      readonly to: StandsAt;
       readonly arrived: Mark;
     },
   ): Promise<Delivered>;
+  /**
+   * Has the store bring the tube, and records where the sensors saw it, unless the store read another tube's label:
+   * then nothing is recorded as moved. `arrived` is what the job waits for when the label was the right one.
+   */
+  relocateTube(
+    ref: StepRef,
+    order: HandlingOrder & {
+      readonly from: StandsAt;
+      readonly to: StandsAt;
+      readonly arrived: Mark;
+    },
+  ): Promise<Relocated>;
 }
 
 /**
@@ -345,6 +373,24 @@ export interface RobotActivities {
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
 }
 
+/** Comparisons of stores' own inventories with the record: activities on the control queue, each may be repeated. */
+export interface InventoryActivities {
+  /**
+   * Begins a comparison for each store of the tenant that keeps an inventory of its own, in the name of the laboratory's
+   * longest-standing administrator; one that runs already is given again.
+   */
+  beginComparisons(
+    tenantId: string,
+  ): Promise<readonly { readonly comparisonId: string; readonly robotId: string }[]>;
+  /**
+   * Compares what was read with the record, opens one deviation for each tube they differ about, unless one is open, has
+   * the record withdraw what it cannot vouch for, and ends the comparison. Heartbeats.
+   */
+  judgeInventory(tenantId: string, comparisonId: string): Promise<void>;
+  /** Ends a comparison that came to nothing. */
+  failComparison(tenantId: string, comparisonId: string, why: string): Promise<void>;
+}
+
 /**
  * Steps of a picklist. All that is known of one stands in its rows, under whose lock each step decides, so that a step may
  * be repeated, by this run of the workflow or by the next.
@@ -401,6 +447,11 @@ export interface GatewayActivities {
     robotId: string,
     places: { readonly sourceId: string | null; readonly targetId: string | null },
   ): Promise<Observation>;
+  /**
+   * Reads the whole inventory of a store that keeps one, page by page into the database, for one comparison; heartbeats.
+   * @throws CONFLICT when the store keeps none, ROBOT_UNAVAILABLE when its inventory changes each time while it is read
+   */
+  readInventory(tenantId: string, robotId: string, comparisonId: string): Promise<void>;
 }
 
 export interface Observation {

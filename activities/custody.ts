@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { lockSample, moveSampleCustody } from '../db/custody.ts';
 import type { JobRecord } from '../db/jobs.ts';
+import { blockHeldPosition } from '../db/location-service.ts';
 import { read } from '../db/tenancy.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
@@ -10,7 +11,7 @@ import { isChosenBySystem, reservedBy } from './order.ts';
 import { markOf, robotDevice, runStep } from './step.ts';
 import type { StorageDependencies } from './storage.ts';
 
-type CustodyActivities = Pick<StorageActivities, 'moveCustody' | 'custodyOf'>;
+type CustodyActivities = Pick<StorageActivities, 'moveCustody' | 'custodyOf' | 'blockPlace'>;
 
 /** Event of a tube seen at a place. */
 const SEEN_EVENT = {
@@ -49,6 +50,21 @@ export function createCustodyActivities({ db }: StorageDependencies): CustodyAct
             ...(aiOptimized !== undefined && { aiOptimized }),
           });
           return { result: undefined, mark: markOf(next), outcome: 'done', detail: { seen } };
+        },
+      ),
+
+    blockPlace: (ref, positionId, reason) =>
+      runStep(
+        db,
+        ref,
+        { params: ['blockPlace', positionId, reason], reason: 'blocking' },
+        async (change, job) => {
+          await blockHeldPosition(
+            change,
+            { tenantId: job.actor.tenantId, jobId: job.id, positionId },
+            reason,
+          );
+          return { result: undefined, mark: {}, outcome: 'done', detail: { positionId, reason } };
         },
       ),
 

@@ -1,7 +1,14 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { classifyPick, classifyPlace, classifyScan } from '../domain/motion.ts';
+import {
+  classifyLabel,
+  classifyPick,
+  classifyPlace,
+  classifyScan,
+  classifyTransfer,
+} from '../domain/motion.ts';
 import type {
   HandlingActivities,
+  Mark,
   MotionActivities,
   MotionOrder,
   MotionOutcome,
@@ -87,6 +94,26 @@ export function createHandlingActivities({
       );
       if (classifyPlace(placed) !== 'placed') return { placed, refused: null };
       return { placed, refused: await record({ ...ref, step: `${ref.step}/target` }, to, arrived) };
+    },
+
+    async relocateTube(ref, { robotId, fence, attempt, from, to, arrived }) {
+      const next: Mark = { state: 'RUNNING', phase: 'TRANSFERRING', waitingFor: null };
+      const moved = await perform(
+        { ...ref, step: `${ref.step}/transfer` },
+        {
+          operation: 'transfer',
+          robotId,
+          fence,
+          positionId: from.positionId,
+          toPositionId: to.positionId,
+          attempt,
+          next,
+        },
+      );
+      const label = classifyLabel(moved);
+      if (classifyTransfer(moved) !== 'placed' || label === 'mismatch') return { moved, refused: null };
+      const step = { ...ref, step: `${ref.step}/target` };
+      return { moved, refused: await record(step, to, label === 'matches' ? arrived : next) };
     },
   };
 }

@@ -107,8 +107,9 @@ async function readLeftBehind(tx: Transaction<DB>, job: JobRecord): Promise<Adop
     WITH tube AS (
       SELECT * FROM sample WHERE tenant_id = ${tenantId} AND id = ${job.sampleId} AND job_id = ${job.id}
     ), doubtful AS (
-      SELECT m.robot_id, m.position_id, l.is_handoff FROM motion m
-      LEFT JOIN position p ON p.tenant_id = m.tenant_id AND p.id = m.position_id
+      SELECT m.robot_id, went.position_id, l.is_handoff FROM motion m
+      CROSS JOIN LATERAL (SELECT m.position_id UNION SELECT m.to_position_id) AS went
+      LEFT JOIN position p ON p.tenant_id = m.tenant_id AND p.id = went.position_id
       LEFT JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
       WHERE m.tenant_id = ${tenantId} AND m.job_id = ${job.id} AND m.operation <> 'scan'
         AND m.accepted_at > (SELECT custody_since FROM tube)

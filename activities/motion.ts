@@ -24,9 +24,9 @@ export function createMotionActivities({ db, watch }: MotionDependencies): Motio
   return {
     submitMotion: (ref, order) =>
       runStep(db, ref, { params: ['submitMotion', order], device: robotDevice }, async (change, job) => {
-        const { operation, robotId, fence, positionId } = order;
+        const { operation, robotId, fence, positionId, toPositionId } = order;
         // A tube is not taken up before it is sure that it can be put down.
-        if (operation === 'pick') await requireHeld(change.tx, job);
+        if (operation === 'pick' || operation === 'transfer') await requireHeld(change.tx, job);
         const commandId = `${ref.workflowId}/${ref.step}/${order.attempt}`;
         const motion = await acceptMotion(change.tx, {
           tenantId: ref.actor.tenantId,
@@ -36,12 +36,19 @@ export function createMotionActivities({ db, watch }: MotionDependencies): Motio
           commandId,
           operation,
           positionId,
+          ...(toPositionId !== undefined && { toPositionId }),
         });
         return {
           result: { commandId },
           mark: markOf(order.next),
           outcome: 'ordered',
-          detail: { operation, positionId, number: motion.number, fence },
+          detail: {
+            operation,
+            positionId,
+            ...(toPositionId !== undefined && { toPositionId }),
+            number: motion.number,
+            fence,
+          },
         };
       }),
 
@@ -99,7 +106,7 @@ async function barcodeMatches(
   motion: Motion,
   reading: MotionReading,
 ): Promise<boolean | null> {
-  if (motion.operation !== 'scan' || reading.barcode === null || reading.barcode === '') return null;
+  if (reading.barcode === null || reading.barcode === '') return null;
   const { tenantId } = ref.actor;
   const query = sql<{ matches: boolean }>`
     SELECT s.barcode = ${reading.barcode} AS matches FROM job j

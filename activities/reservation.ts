@@ -7,6 +7,7 @@ import { type HeldPosition, reserveTarget } from '../db/placement.ts';
 import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
 import type { DB } from '../db/schema.ts';
 import type { StepEnd } from '../db/steps.ts';
+import { levelOf, type RobotDriver, type RobotLevel } from '../domain/controller.ts';
 import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import type { ExposurePrediction } from '../domain/exposure.ts';
@@ -51,7 +52,8 @@ export function createReservationActivities(deps: StorageDependencies): Reservat
           ...held.reserved,
           leaseExpiresAt: awaitsPerson ? held.reserved.leaseExpiresAt : null,
         };
-        return accepted({ ...held, reserved }, next, deps.waits);
+        const robotLevel = await levelOfRobot(change.tx, ref.actor.tenantId, reserved.robotId);
+        return accepted({ ...held, reserved }, robotLevel, next, deps.waits);
       },
       refusedReservation,
     );
@@ -83,8 +85,25 @@ interface Held {
   readonly pickupMs: number | null;
 }
 
+/** At which level a robot takes orders. */
+async function levelOfRobot(
+  tx: Transaction<DB>,
+  tenantId: string,
+  robotId: string | null,
+): Promise<RobotLevel> {
+  if (robotId === null) return 'motion';
+  const { driver } = await tx
+    .selectFrom('robot')
+    .select('driver')
+    .where('tenant_id', '=', tenantId)
+    .where('id', '=', robotId)
+    .executeTakeFirstOrThrow();
+  return levelOf(driver as RobotDriver); // the table's check holds it to these
+}
+
 function accepted(
   { reserved, explanation, exposure, pickupMs }: Held,
+  robotLevel: RobotLevel,
   next: Mark,
   waits?: Partial<Waits>,
 ): StepEnd<Reservation> {
@@ -93,6 +112,7 @@ function accepted(
     result: {
       outcome: 'accepted',
       ...reserved,
+      robotLevel,
       ...(waits && { waits }),
       ...(pickupMs !== null && { pickupMs }),
     },

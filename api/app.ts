@@ -15,6 +15,7 @@ import { deviationRoutes } from './routes/deviations.ts';
 import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
 import { exposureBudgetRoutes } from './routes/exposure-budgets.ts';
 import { healthRoutes } from './routes/health.ts';
+import { inventoryRoutes } from './routes/inventory.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
@@ -112,6 +113,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   if (dependencies.features.automation) {
     app.route('/', automationProcessRoutes());
     app.route('/', robotRoutes(dependencies));
+    app.route('/', inventoryRoutes(dependencies));
     app.route('/', picklistRoutes(dependencies));
     app.route('/', scheduleRoutes(dependencies));
   } else {

@@ -280,6 +280,47 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
   return after;
 }
 
+/**
+ * Takes back what the record claims of a stored tube that no job has, since something says otherwise. `unknown`: it may be
+ * anywhere; its position is the one candidate, and left free for the caller to block. `asserted`: it stays recorded where
+ * it is, and nothing vouches for that.
+ */
+export async function withdrawCustody(
+  change: Change,
+  tenantId: string,
+  sample: SampleRecord,
+  to: 'unknown' | 'asserted',
+): Promise<void> {
+  const { tx } = change;
+  const positionId = positionIn(sample.custody);
+  if (positionId === null || sample.jobId !== null || (to === 'asserted' && sample.witness === 'asserted')) {
+    return;
+  }
+  const place = (await lockPlaces(tx, tenantId, [positionId])).get(positionId) ?? null;
+  if (to === 'unknown') {
+    await sql`UPDATE position SET state = 'free', sample_id = NULL
+      WHERE tenant_id = ${tenantId} AND id = ${positionId}`.execute(tx);
+  }
+  const candidates: readonly CustodyCandidate[] = [{ kind: 'position', positionId }];
+  const { rows } = await (to === 'unknown'
+    ? sql<SampleRow>`UPDATE sample SET custody = 'unknown', position_id = NULL, witness = 'asserted',
+        candidates = ${JSON.stringify(candidates)}::jsonb, custody_since = ${change.recordedAt},
+        warm_since = coalesce(warm_since, ${change.recordedAt}), version = version + 1
+        WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
+    : sql<SampleRow>`UPDATE sample SET witness = 'asserted', version = version + 1
+        WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
+  ).execute(tx);
+  const row = rows[0];
+  if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${sample.id}.`);
+  recordSample(
+    change,
+    to === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.doubted',
+    sample,
+    sampleOf(row),
+    place,
+  );
+}
+
 /** Announces what became of a sample's custody or witness, in the change that wrote its row. */
 export function recordSample(
   change: Change,

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { RobotDriver } from '../domain/controller.ts';
 import type { Database } from './connection.ts';
 import { inTenant, read } from './tenancy.ts';
 
@@ -7,11 +8,13 @@ export interface EnrolledRobot {
   readonly tenantId: string;
   readonly robotId: string;
   readonly name: string;
-  /** what its controller speaks */
-  readonly driver: string;
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
+  /** what its controller speaks */
+  readonly driver: RobotDriver;
+  /** address of its hand-off on its wire */
+  readonly handoff: { readonly cassette: number; readonly level: number };
   /** of the robot's record: a change of address makes a new connection */
   readonly version: number;
 }
@@ -21,16 +24,12 @@ export async function enrolledRobots(db: Database): Promise<EnrolledRobot[]> {
   const tenants = await db.kysely.selectFrom('tenant').select('id').orderBy('id').execute();
   const robots: EnrolledRobot[] = [];
   for (const { id } of tenants) {
-    const query = db.kysely
-      .selectFrom('robot')
-      .select(['id', 'name', 'driver', 'host', 'port', 'unit_id', 'version'])
-      .where('tenant_id', '=', id)
-      .where('retired_at', 'is', null)
-      .compile();
-    for (const row of await read(db, id, query)) {
-      const { name, driver, host, port, version } = row;
-      robots.push({ tenantId: id, robotId: row.id, name, driver, host, port, unitId: row.unit_id, version });
-    }
+    const query = sql<Omit<EnrolledRobot, 'tenantId'>>`
+      SELECT r.id AS "robotId", r.name, r.host, r.port, r.unit_id AS "unitId", r.driver, r.version,
+             jsonb_build_object('cassette', l.robot_cassette, 'level', l.robot_level) AS handoff
+      FROM robot r JOIN location l ON l.tenant_id = r.tenant_id AND l.id = r.handoff_id
+      WHERE r.tenant_id = ${id} AND r.retired_at IS NULL`.compile(db.kysely);
+    for (const row of await read(db, id, query)) robots.push({ tenantId: id, ...row });
   }
   return robots;
 }

@@ -140,6 +140,24 @@ export async function blockHeldPosition(
   await recordBlocking(change, tenantId, container, place.label, { from: 'reserved', reason });
 }
 
+/**
+ * Takes a free position out of use, in the change that found out why. One that is in use, or out of it already, stays as
+ * it is.
+ */
+export async function blockFreePosition(
+  change: Change,
+  tenantId: string,
+  positionId: string,
+  reason: string,
+): Promise<void> {
+  const place = (await lockPlaces(change.tx, tenantId, [positionId])).get(positionId);
+  if (place?.state !== 'free') return;
+  await sql`UPDATE position SET state = 'blocked', blocked_reason = ${reason}
+    WHERE tenant_id = ${tenantId} AND id = ${positionId}`.execute(change.tx);
+  const container = await lockLocation(change.tx, tenantId, place.containerId, 'UPDATE');
+  await recordBlocking(change, tenantId, container, place.label, { from: 'free', reason });
+}
+
 /** The entry of a position that went out of use, or with reason null back into it; its container's row is held. */
 export async function recordBlocking(
   change: Change,

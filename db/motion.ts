@@ -23,6 +23,8 @@ export interface Motion {
   readonly cassette: number;
   readonly level: number;
   readonly slot: number;
+  /** of a transfer: where to */
+  readonly to?: { readonly cassette: number; readonly level: number; readonly slot: number };
   readonly fence: number;
   readonly state: MotionState;
   readonly latchedBefore: number | null;
@@ -41,8 +43,10 @@ export interface MotionRequest {
   /** `workflowId/step/attempt` */
   readonly commandId: string;
   readonly operation: RobotOperation;
-  /** where to pick or place; for a scan the position last picked from */
+  /** where to pick or place, or to transfer from; for a scan the position last picked from */
   readonly positionId: string;
+  /** for a transfer: where to */
+  readonly toPositionId?: string;
 }
 
 const COLUMNS = [
@@ -54,6 +58,9 @@ const COLUMNS = [
   'cassette',
   'level',
   'slot',
+  'to_cassette',
+  'to_level',
+  'to_slot',
   'fence',
   'state',
   'latched_before',
@@ -72,7 +79,7 @@ function selectMotion(db: Kysely<DB>) {
 type MotionRow = Awaited<ReturnType<ReturnType<typeof selectMotion>['execute']>>[number];
 
 function operationOf(value: string): RobotOperation {
-  if (value === 'pick' || value === 'place' || value === 'scan') return value;
+  if (value === 'pick' || value === 'place' || value === 'scan' || value === 'transfer') return value;
   throw new DomainError('INTERNAL', `the journal names the operation ${value}, which no robot knows`);
 }
 
@@ -119,6 +126,11 @@ function motionOf(row: MotionRow): Motion {
     cassette: row.cassette,
     level: row.level,
     slot: row.slot,
+    ...(row.to_cassette !== null &&
+      row.to_level !== null &&
+      row.to_slot !== null && {
+        to: { cassette: row.to_cassette, level: row.to_level, slot: row.to_slot },
+      }),
     fence: Number(row.fence),
     state: stateOf(row.state),
     latchedBefore: row.latched_before === null ? null : Number(row.latched_before),
@@ -128,9 +140,9 @@ function motionOf(row: MotionRow): Motion {
 }
 
 function paramsHash(request: MotionRequest): Buffer {
-  const { tenantId, jobId, robotId, fence, operation, positionId } = request;
+  const { tenantId, jobId, robotId, fence, operation, positionId, toPositionId = [] } = request;
   return createHash('sha256')
-    .update(JSON.stringify([tenantId, jobId, robotId, fence, operation, positionId]))
+    .update(JSON.stringify([tenantId, jobId, robotId, fence, operation, positionId].concat(toPositionId)))
     .digest();
 }
 
@@ -191,7 +203,9 @@ export async function acceptMotion(tx: Transaction<DB>, request: MotionRequest):
   if (number > 4_294_967_295) {
     throw new DomainError('ROBOT_UNAVAILABLE', `robot ${robotId} has used all of its 32-bit command numbers`);
   }
-  const address = await addressOf(tx, request);
+  const address = await addressOf(tx, request, request.positionId);
+  const to =
+    request.toPositionId === undefined ? undefined : await addressOf(tx, request, request.toPositionId);
 
   await tx
     .updateTable('robot_turn')
@@ -212,6 +226,12 @@ export async function acceptMotion(tx: Transaction<DB>, request: MotionRequest):
       operation: request.operation,
       position_id: request.positionId,
       ...address,
+      ...(to && {
+        to_position_id: request.toPositionId,
+        to_cassette: to.cassette,
+        to_level: to.level,
+        to_slot: to.slot,
+      }),
     })
     .execute();
   await tx
@@ -228,6 +248,7 @@ export async function acceptMotion(tx: Transaction<DB>, request: MotionRequest):
     commandId: request.commandId,
     operation: request.operation,
     ...address,
+    ...(to && { to }),
     fence: request.fence,
     state: 'ACCEPTED',
     latchedBefore: null,
@@ -236,7 +257,7 @@ export async function acceptMotion(tx: Transaction<DB>, request: MotionRequest):
   };
 }
 
-async function addressOf(tx: Transaction<DB>, request: MotionRequest) {
+async function addressOf(tx: Transaction<DB>, request: MotionRequest, positionId: string) {
   const place = await tx
     .selectFrom('position as p')
     .innerJoin('location as l', (join) =>
@@ -244,17 +265,18 @@ async function addressOf(tx: Transaction<DB>, request: MotionRequest) {
     )
     .select(['p.ordinal', 'p.job_id', 'l.robot_cassette', 'l.robot_level', 'l.name'])
     .where('p.tenant_id', '=', request.tenantId)
-    .where('p.id', '=', request.positionId)
+    .where('p.id', '=', positionId)
     .forNoKeyUpdate('p')
     .executeTakeFirst();
-  if (!place) throw new DomainError('NOT_FOUND', `there is no position ${request.positionId}`);
+  if (!place) throw new DomainError('NOT_FOUND', `there is no position ${positionId}`);
   if (place.robot_cassette === null || place.robot_level === null) {
     throw new DomainError('OUT_OF_REACH', `${place.name} has no cassette and level, so no robot reaches it`);
   }
-  if (request.operation === 'place' && place.job_id !== request.jobId) {
+  const isEntered = request.operation === 'place' || positionId === request.toPositionId;
+  if (isEntered && place.job_id !== request.jobId) {
     throw new DomainError(
       'LEASE_LOST',
-      `position ${request.positionId} is no longer reserved by job ${request.jobId}`,
+      `position ${positionId} is no longer reserved by job ${request.jobId}`,
     );
   }
   return { cassette: place.robot_cassette, level: place.robot_level, slot: place.ordinal };

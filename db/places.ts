@@ -118,8 +118,9 @@ export async function placesInDoubt(
     SELECT (c ->> 'positionId')::uuid AS id FROM sample s, jsonb_array_elements(s.candidates) c
     WHERE s.tenant_id = ${tenantId} AND s.id = ${sampleId} AND s.custody = 'unknown' AND c ->> 'positionId' IS NOT NULL
     UNION
-    SELECT m.position_id FROM motion m LEFT JOIN sample s ON s.tenant_id = m.tenant_id AND s.id = ${sampleId}
-    WHERE m.tenant_id = ${tenantId} AND m.job_id = ${jobId} AND m.position_id IS NOT NULL AND m.operation <> 'scan'
+    SELECT place.id FROM motion m CROSS JOIN LATERAL (VALUES (m.position_id), (m.to_position_id)) AS place (id)
+    LEFT JOIN sample s ON s.tenant_id = m.tenant_id AND s.id = ${sampleId}
+    WHERE m.tenant_id = ${tenantId} AND m.job_id = ${jobId} AND place.id IS NOT NULL AND m.operation <> 'scan'
       AND (m.settled_at IS NULL OR (m.state = 'UNKNOWN' AND (s.id IS NULL OR m.settled_at > s.custody_since)))`.execute(
     tx,
   );

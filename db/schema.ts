@@ -126,6 +126,36 @@ export interface IdempotencyKey {
   tenant_id: string;
 }
 
+export interface InventoryComparison {
+  actor_id: string;
+  actor_role: string;
+  cause: string;
+  detail: string | null;
+  ended_at: Timestamp | null;
+  id: Generated<string>;
+  missing: number | null;
+  moved: number | null;
+  opened: Generated<number>;
+  read_at: Timestamp | null;
+  recorded: number | null;
+  robot_id: string;
+  started_at: Generated<Timestamp>;
+  state: Generated<string>;
+  station_id: string | null;
+  tenant_id: string;
+  tubes: number | null;
+  unexpected: number | null;
+}
+
+export interface InventoryEntry {
+  barcode: string | null;
+  cassette: number;
+  comparison_id: string;
+  level: number;
+  slot: number;
+  tenant_id: string;
+}
+
 export interface Job {
   actor_id: string;
   actor_role: string;
@@ -264,6 +294,10 @@ export interface Motion {
   slot: number;
   state: Generated<string>;
   tenant_id: string;
+  to_cassette: number | null;
+  to_level: number | null;
+  to_position_id: string | null;
+  to_slot: number | null;
 }
 
 export interface Picklist {
@@ -492,6 +526,8 @@ export interface DB {
   event: Event;
   exposure_budget: ExposureBudget;
   idempotency_key: IdempotencyKey;
+  inventory_comparison: InventoryComparison;
+  inventory_entry: InventoryEntry;
   job: Job;
   job_step: JobStep;
   "ledger.entry": LedgerEntry;

@@ -1,8 +1,8 @@
-import type { ControllerView, RobotOperation } from '../domain/controller.ts';
+import type { ControllerView, MotionOperation, RobotOperation } from '../domain/controller.ts';
 import { AsciiError, AsciiLine } from './ascii-line.ts';
 import type { TcpAddress } from './dialer.ts';
 import type { GatewayLog } from './robot-gateway.ts';
-import type { RobotWire, WireCommand } from './robot-wire.ts';
+import { ForeignOperation, type RobotWire, type WireCommand } from './robot-wire.ts';
 
 /** Command set: devices/profiles/ascii-store.yaml. */
 const ORDER = 'DM0 10';
@@ -14,8 +14,8 @@ const BARCODE = 'RDS DM204 32';
 const BARCODE_COUNT = 32;
 const ERROR_REGISTER = 'RD DM200';
 const RESET_ERROR = 'RS 1814';
-const OPERATION_CODE: Record<RobotOperation, number> = { pick: 1, place: 2, scan: 3 };
-const TRIGGER: Record<RobotOperation, string> = { pick: 'ST 1908', place: 'ST 1909', scan: 'ST 1910' };
+const OPERATION_CODE: Record<MotionOperation, number> = { pick: 1, place: 2, scan: 3 };
+const TRIGGER: Record<MotionOperation, string> = { pick: 'ST 1908', place: 'ST 1909', scan: 'ST 1910' };
 /** No such relay, not understood, not now: replies that say nothing was done. Any other than OK does not say so. */
 const REFUSALS: ReadonlySet<string> = new Set(['E0', 'E1', 'E4']);
 /** The controller's error for each code of the handler; one that is not here is a motion fault. */
@@ -31,6 +31,12 @@ const ERROR_CODE: ReadonlyMap<number, number> = new Map([
 const MOTION_FAULT = 5;
 /** How often what the controller shows is read while it changes between two readings. */
 const READINGS = 5;
+
+/** @throws ForeignOperation */
+function known(operation: RobotOperation): MotionOperation {
+  if (operation === 'transfer') throw new ForeignOperation(operation, 'it is told to pick, place and scan');
+  return operation;
+}
 
 export interface AsciiStoreOptions extends Omit<TcpAddress, 'timeoutMs'> {
   /** default 1000 ms */
@@ -48,13 +54,15 @@ export interface AsciiStoreOptions extends Omit<TcpAddress, 'timeoutMs'> {
 export function openAsciiStore({ host, port, timeoutMs = 1000, log }: AsciiStoreOptions): RobotWire {
   const line = new AsciiLine({ host, port, timeoutMs });
   let armed: {
-    readonly operation: RobotOperation;
+    readonly operation: MotionOperation;
     readonly session: number;
     readonly hasError: boolean;
   } | null = null;
 
   /** Returns what the error register holds. */
-  const write = async (number: number, { operation, cassette, level, slot }: Omit<WireCommand, 'number'>) => {
+  const write = async (number: number, command: Omit<WireCommand, 'number'>) => {
+    const { cassette, level, slot } = command;
+    const operation = known(command.operation);
     const words = [cassette, 0, 0, 0, 0, level, slot, number >>> 16, number & 0xffff];
     const order = [...words, OPERATION_CODE[operation]].map(word).join(' ');
     const [written, back, handlerError] = await line.exchange([
@@ -79,8 +87,9 @@ export function openAsciiStore({ host, port, timeoutMs = 1000, log }: AsciiStore
     timeoutMs,
     async arm(command) {
       armed = null;
+      const operation = known(command.operation);
       const hasError = (await write(command.number, command)) !== word(0);
-      armed = { operation: command.operation, session: line.session, hasError };
+      armed = { operation, session: line.session, hasError };
     },
     async disarm(address) {
       // Number 0 is never above the last one taken, so no trigger can start this; the sensors look at the address.

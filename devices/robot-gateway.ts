@@ -7,7 +7,7 @@ import {
   safetyStop,
 } from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
-import type { RobotWire, WireCommand } from './robot-wire.ts';
+import { ForeignOperation, type RobotWire, type WireCommand } from './robot-wire.ts';
 
 export interface GatewayLog {
   info(fields: Record<string, unknown>, message: string): void;
@@ -196,7 +196,9 @@ export class RobotGateway {
       await this.#wire.arm(motion);
       view = await this.#wire.observe();
     } catch (error) {
-      await this.#notReached(motion, error);
+      if (error instanceof ForeignOperation)
+        await this.#settle(motion, 'FAILED', null, `the command was not sent: ${error.message}`);
+      else await this.#notReached(motion, error);
       return;
     }
     const lookedAt = performance.now();
@@ -388,7 +390,7 @@ export class RobotGateway {
     view: ControllerView | null,
     detail: string,
   ): Promise<void> {
-    const reading = readingOf(motion.operation, view, detail);
+    const reading = readingOf(motion, view, detail);
     // Whoever hears of the result finds the fault that holds the robot already there.
     if (view && safetyStop(view) !== null) await this.#report(view).catch(this.#notNow);
     while (!this.#abandoned) {

@@ -1,6 +1,6 @@
-import type { ControllerView, RobotOperation } from '../domain/controller.ts';
+import type { ControllerView, MotionOperation } from '../domain/controller.ts';
 import { ModbusError, ModbusLine } from './modbus.ts';
-import type { RobotWire, WireCommand } from './robot-wire.ts';
+import { ForeignOperation, type RobotWire, type WireCommand } from './robot-wire.ts';
 
 /** Register map: devices/profiles/store-robot.yaml. */
 const TRIGGER = 6;
@@ -8,7 +8,7 @@ const INPUT_COUNT = 45;
 const BARCODE_AT = 10;
 const SAFETY_AT = 42;
 const BARCODE_MAX = 2 * (SAFETY_AT - BARCODE_AT);
-const OPERATION_CODE: Record<RobotOperation, number> = { pick: 1, place: 2, scan: 3 };
+const OPERATION_CODE: Record<MotionOperation, number> = { pick: 1, place: 2, scan: 3 };
 const MODES = ['manual', 'auto', 'estop'] as const;
 const LAST_ERROR_CODE = 6;
 /** Exceptions that say the write was not carried out. Device failure (4) and those of gateways (10, 11) do not say so. */
@@ -31,8 +31,18 @@ export interface StoreRobotAddress {
 export function openStoreRobot({ host, port, unitId, timeoutMs = 1000 }: StoreRobotAddress): RobotWire {
   const line = new ModbusLine({ host, port, unitId, timeoutMs });
   let armedIn = 0;
-  const writeBlock = (number: number, { operation, cassette, level, slot }: Omit<WireCommand, 'number'>) =>
-    line.writeAll(0, [number >>> 16, number & 0xffff, OPERATION_CODE[operation], cassette, level, slot]);
+  const writeBlock = async (number: number, command: Omit<WireCommand, 'number'>) => {
+    const { operation, cassette, level, slot } = command;
+    if (operation === 'transfer') throw new ForeignOperation(operation, 'it is told to pick, place and scan');
+    await line.writeAll(0, [
+      number >>> 16,
+      number & 0xffff,
+      OPERATION_CODE[operation],
+      cassette,
+      level,
+      slot,
+    ]);
+  };
   return {
     timeoutMs,
     async arm(command) {

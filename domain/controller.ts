@@ -1,8 +1,22 @@
-/** What the gateway speaks with a robot's controller: a register map over Modbus TCP, or ASCII commands over TCP. */
-export type RobotDriver = 'modbus' | 'ascii';
+/** What a robot that is told each move can be told to do: a store at motion level. */
+export type MotionOperation = 'pick' | 'place' | 'scan';
 
-/** What a robot can be told to do. */
-export type RobotOperation = 'pick' | 'place' | 'scan';
+/**
+ * What a robot can be told to do. A store at job level knows `transfer` alone, one tube's way from place to place as its
+ * own robot goes it; a store at motion level knows everything but that.
+ */
+export type RobotOperation = MotionOperation | 'transfer';
+
+/** Who plans the moves inside a store: we, or the vendor's own software. */
+export type RobotLevel = 'motion' | 'job';
+
+/** What the gateway speaks with a robot: a register map over Modbus TCP, ASCII commands or worklists over TCP. */
+export type RobotDriver = 'modbus' | 'ascii' | 'worklist';
+
+/** At which level a robot takes orders, by its driver. */
+export function levelOf(driver: RobotDriver): RobotLevel {
+  return driver === 'worklist' ? 'job' : 'motion';
+}
 
 /** What a robot's controller says of itself at one moment. */
 export interface ControllerView {
@@ -15,11 +29,11 @@ export interface ControllerView {
   readonly errorCode: number;
   /** a tube is in the carrier */
   readonly carrier: boolean;
-  /** a tube stands at the place last addressed by a pick */
+  /** a tube stands at the place last addressed by a pick, or from which a transfer goes */
   readonly source: boolean;
-  /** a tube stands at the place last addressed by a place */
+  /** a tube stands at the place last addressed by a place, or to which a transfer goes */
   readonly target: boolean;
-  /** what the last scan read; empty when nothing */
+  /** what the last scan, or the last transfer on its way, read; empty when nothing */
   readonly barcode: string;
   /** a door through which a person can reach the tubes or the robot is open; null: the controller does not tell */
   readonly doorOpen: boolean | null;
@@ -67,6 +81,10 @@ export function interlockRefusal(
       return view.target ? 'a tube stands at the target already' : null;
     case 'scan':
       return view.carrier ? null : 'the carrier holds no tube to scan';
+    case 'transfer':
+      if (view.carrier) return 'the carrier holds a tube already';
+      if (!view.source) return 'no tube stands at the source';
+      return view.target ? 'a tube stands at the target already' : null;
   }
 }
 
@@ -113,11 +131,11 @@ export function judgeSent(number: number, latchedBefore: number | null, view: Co
 export interface MotionReading {
   readonly errorCode: number | null;
   readonly carrier: boolean | null;
-  /** for a pick */
+  /** for a pick or a transfer */
   readonly source: boolean | null;
-  /** for a place */
+  /** for a place or a transfer */
   readonly target: boolean | null;
-  /** for a scan: what was read */
+  /** for a scan or a transfer: what was read */
   readonly barcode: string | null;
   /** why the controller stood in a safety hold then; null when it did not, or was not asked */
   readonly stop: string | null;
@@ -136,9 +154,12 @@ export interface MotionReading {
  */
 export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'paused' | 'not_accepted';
 
-/** The part of a view that says something of one operation, with a sentence for people. */
+/**
+ * The part of a view that says something of one command, with a sentence for people. A barcode belongs to the command
+ * the controller took last: to one that never went out it says nothing.
+ */
 export function readingOf(
-  operation: RobotOperation,
+  { number, operation }: { readonly number: number; readonly operation: RobotOperation },
   view: ControllerView | null,
   detail: string,
 ): MotionReading {
@@ -148,10 +169,15 @@ export function readingOf(
   return {
     errorCode: view.errorCode,
     carrier: view.carrier,
-    source: operation === 'pick' ? view.source : null,
-    target: operation === 'place' ? view.target : null,
-    barcode: operation === 'scan' && view.done && view.barcode !== '' ? view.barcode : null,
+    source: operation === 'pick' || operation === 'transfer' ? view.source : null,
+    target: operation === 'place' || operation === 'transfer' ? view.target : null,
+    barcode: view.latchedNumber === number && hasRead(operation, view) ? view.barcode : null,
     stop: safetyStop(view),
     detail,
   };
+}
+
+/** A store reads the label on the tube's way, also when it does not come to the end of it. */
+function hasRead(operation: RobotOperation, { done, barcode }: ControllerView): boolean {
+  return barcode !== '' && ((operation === 'scan' && done) || operation === 'transfer');
 }

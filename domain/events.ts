@@ -26,6 +26,7 @@ export const EVENT_TYPES = [
   'storage.sample.unverified', // the record stands, its witness does not: nothing has seen the tube since
   'storage.sample.verified', // a person scanned it where it is
   'storage.sample.found', // custody known again, by an operator's answer
+  'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',

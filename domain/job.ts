@@ -36,6 +36,7 @@ export const PHASES = [
   'IN_CARRIER',
   'VERIFYING',
   'PLACING',
+  'TRANSFERRING',
   'AT_HANDOFF',
   'PUTTING_BACK',
   'RETURNING',

@@ -17,6 +17,7 @@ export interface ScanReport extends SensorReport {
 
 export type PickVerdict = 'picked' | 'not_picked' | 'unknown';
 export type PlaceVerdict = 'placed' | 'still_held' | 'unknown';
+export type TransferVerdict = 'placed' | 'not_moved' | 'unknown';
 export type ScanVerdict = 'matches' | 'mismatch' | 'unread' | 'unknown';
 
 /**
@@ -39,11 +40,30 @@ export function classifyPlace(report: SensorReport): PlaceVerdict {
   return 'unknown';
 }
 
+/**
+ * Where the tube is after a transfer inside a store that does the picking and placing itself, by source × target with
+ * nothing in the carrier. All other rows are nobody's: a tube still in the carrier is the store's to put down, one seen
+ * nowhere is lost, one seen at both ends is two tubes or a lie.
+ */
+export function classifyTransfer(report: SensorReport): TransferVerdict {
+  if (report.state === 'UNKNOWN' || report.carrier !== false) return 'unknown';
+  if (report.source === false && report.target === true) return 'placed';
+  if (report.source === true && report.target === false) return 'not_moved';
+  return 'unknown';
+}
+
+/** What the label that a store read on a tube's way tells; it is read or not, wherever the tube ended. */
+export function classifyLabel({
+  barcodeMatches,
+}: Pick<ScanReport, 'barcodeMatches'>): Exclude<ScanVerdict, 'unknown'> {
+  if (barcodeMatches === null) return 'unread';
+  return barcodeMatches ? 'matches' : 'mismatch';
+}
+
 /** What a scan in the carrier tells. A scan moves nothing, so one that failed leaves the tube where it was. */
 export function classifyScan(report: ScanReport): ScanVerdict {
   if (report.carrier === false) return 'unknown';
-  if (report.barcodeMatches === null) return 'unread';
-  return report.barcodeMatches ? 'matches' : 'mismatch';
+  return classifyLabel(report);
 }
 
 /** What is known of a motion that has ended, for the operator: what became of the command, and what the sensors see. */

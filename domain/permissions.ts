@@ -60,6 +60,7 @@ export const PERMISSIONS = {
   'schedule.edit': BENCH,
   'robot.read': MEMBERS,
   'robot.enrol': ['lab_administrator'],
+  'robot.inventory': KEEPERS,
   'robot.command': ['lab_administrator', 'lab_technician'],
   'ledger.verify': ['lab_administrator', 'principal_investigator', 'data_analyst'],
 } as const satisfies Readonly<Record<string, readonly Role[]>>;

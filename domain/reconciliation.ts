@@ -5,7 +5,7 @@ export type TransferPlace = 'source' | 'carrier' | 'target';
 
 /** What is known of a motion whose outcome nobody knows: the sensors now, the controller's memory, the journal. */
 export interface Evidence {
-  readonly operation: 'pick' | 'place';
+  readonly operation: 'pick' | 'place' | 'transfer';
   /** what the sensors of the tube's own places say; null: unsensed, or the controller did not answer */
   readonly carrier: boolean | null;
   readonly source: boolean | null;
@@ -34,6 +34,13 @@ export type Finding =
 
 const ALL: readonly TransferPlace[] = ['source', 'carrier', 'target'];
 
+/** The places between which an operation moves a tube. */
+const TOUCHED: Readonly<Record<Evidence['operation'], readonly TransferPlace[]>> = {
+  pick: ['source', 'carrier'],
+  place: ['carrier', 'target'],
+  transfer: ALL,
+};
+
 /**
  * The decision table after a fault or a restart (reference/devices 13.3). It reads sensors, never the controller's word:
  * a `FAILED` with the tube at its target is a placing. What no two witnesses agree on is left to a person.
@@ -45,6 +52,7 @@ export function judge(evidence: Evidence): Finding {
   // A controller that takes commands nobody here gave is worked by somebody else: its sensors prove nothing of this one.
   if (latch === 'later') return { kind: 'undecided', candidates: possible };
   if (evidence.busy) return { kind: 'moving' };
+  if (operation === 'transfer') return judgeTransfer(evidence, possible);
   if (operation === 'pick') {
     if (source === null) return { kind: 'undecided', candidates: possible };
     if (carrier) return source ? { kind: 'foreign', candidates: possible } : { kind: 'found', at: 'carrier' };
@@ -60,10 +68,19 @@ export function judge(evidence: Evidence): Finding {
   return target ? { kind: 'found', at: 'target' } : { kind: 'dropped' };
 }
 
+/** A store that does the moves itself: the tube may have been left at either end, or on the way. */
+function judgeTransfer({ carrier, source, target }: Evidence, candidates: readonly TransferPlace[]): Finding {
+  if (source === null || target === null) return { kind: 'undecided', candidates };
+  const full = ALL.filter((place) => ({ source, carrier, target })[place] === true);
+  const [at, ...more] = full;
+  if (at === undefined) return { kind: 'dropped' };
+  return more.length > 0 ? { kind: 'foreign', candidates } : { kind: 'found', at };
+}
+
 /** Where the tube may be: the places the motion touches, without those that a sensor calls empty. */
 export function candidatesOf({ operation, carrier, source, target }: Evidence): readonly TransferPlace[] {
   const seen = { carrier, source, target };
-  const touched = operation === 'pick' ? (['source', 'carrier'] as const) : (['carrier', 'target'] as const);
+  const touched = TOUCHED[operation];
   const left = touched.filter((place) => seen[place] !== false);
   const also = ALL.filter((place) => seen[place] === true && !left.some((each) => each === place));
   return left.length + also.length > 0 ? [...left, ...also] : touched;
@@ -89,7 +106,7 @@ export function settles(before: Finding | null, now: Finding): boolean {
 /** One look at the controller, as evidence of one command. */
 export function evidenceOf(
   command: {
-    readonly operation: 'pick' | 'place';
+    readonly operation: Evidence['operation'];
     readonly number: number;
     readonly journal: Evidence['journal'];
   },
@@ -104,7 +121,7 @@ export function evidenceOf(
     journal,
     carrier: view.carrier,
     source: view.source,
-    target: operation === 'place' ? view.target : null,
+    target: operation === 'pick' ? null : view.target,
     busy: view.busy,
     latch: latchOf(view, command.number),
   };

@@ -302,8 +302,10 @@ export const JobSignal = z
   })
   .openapi('JobSignal');
 
-const RobotDriver = z.enum(['modbus', 'ascii']).openapi({
-  description: 'What its controller speaks: a register map over Modbus TCP, or ASCII commands over TCP.',
+const RobotDriver = z.enum(['modbus', 'ascii', 'worklist']).openapi({
+  description:
+    'What its controller speaks: a register map over Modbus TCP, ASCII commands over TCP, or, for a store that does the moves ' +
+    'itself, worklists over TCP.',
 });
 
 const Robot = z
@@ -371,7 +373,7 @@ export const EnrolRobotRequest = z
       .min(1)
       .max(65_535)
       .optional()
-      .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii.' }),
+      .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii, 4001 for worklist.' }),
     unitId: z.int().min(0).max(255).default(1).openapi({ description: 'On Modbus.' }),
     gate: z.string().trim().min(1).max(100).optional().openapi({
       description: 'Name of a gate it shares with other robots: one of them has a turn at a time.',

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createHandlingActivities } from '../activities/handling.ts';
+import { createInventoryActivities } from '../activities/inventory.ts';
 import { createJobWorkflows } from '../activities/job-workflows.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
@@ -44,6 +45,7 @@ try {
       ...storage,
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
+      ...createInventoryActivities({ db }),
       ...createRobotActivities({ db, workflows: client.workflow }),
       ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
       ...createScheduleActivities({ db, workflows: client.workflow }),

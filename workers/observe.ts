@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { GatewayActivities } from '../activities/contract.ts';
+import { failingAsWorkflowsExpect } from '../activities/failures.ts';
 import type { GatewayLog } from '../devices/robot-gateway.ts';
 import type { ControllerView } from '../domain/controller.ts';
 import { gatewayQueue } from '../workflows/ids.ts';
@@ -18,6 +19,8 @@ export interface ObserveOptions {
 export interface RobotLooks {
   observe(): Promise<ControllerView>;
   inspect(tenantId: string, places: Parameters<GatewayActivities['inspect']>[2]): Promise<ControllerView>;
+  /** reads its own inventory into the database, for one comparison */
+  readInventory(tenantId: string, comparisonId: string): Promise<void>;
 }
 
 /** Looks at the robots, and nothing else, on the task queue of each robot served here. */
@@ -72,7 +75,7 @@ export function createObserveWorkers({ connection, namespace, log }: ObserveOpti
   };
 
   return {
-    serve(robotId, { observe, inspect }) {
+    serve(robotId, { observe, inspect, readInventory }) {
       const ended = new AbortController();
       const activities: GatewayActivities = {
         async observe(asked) {
@@ -82,6 +85,10 @@ export function createObserveWorkers({ connection, namespace, log }: ObserveOpti
         async inspect(tenantId, asked, places) {
           refuseOther(robotId, asked);
           return inspect(tenantId, places);
+        },
+        async readInventory(tenantId, asked, comparisonId) {
+          refuseOther(robotId, asked);
+          await failingAsWorkflowsExpect(() => readInventory(tenantId, comparisonId));
         },
       };
       const loop = keep(robotId, activities, AbortSignal.any([ended.signal, stopping.signal]));

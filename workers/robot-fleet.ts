@@ -1,3 +1,4 @@
+import { readInventory } from '../activities/inventory-reading.ts';
 import type { Database } from '../db/connection.ts';
 import { type EnrolledRobot, enrolledRobots, raiseNumber, takeEpoch } from '../db/gateway.ts';
 import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
@@ -6,17 +7,28 @@ import { openAsciiStore } from '../devices/ascii-store.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';
 import type { RobotWire, WireCommand } from '../devices/robot-wire.ts';
+import { keepsInventory, type StoreInventory } from '../devices/store-inventory.ts';
 import { openStoreRobot } from '../devices/store-robot.ts';
+import { openWorklistStore } from '../devices/worklist-store.ts';
+import { levelOf } from '../domain/controller.ts';
+import { DomainError } from '../domain/errors.ts';
 import type { RobotLooks } from './observe.ts';
 
-/** The address of a position, for a look; none when there is none to look at. */
-async function placeToLookAt(
+/** The addresses of a tube's places, for a look; none where there is none to look at. */
+async function placesToLookAt(
   db: Database,
-  tenantId: string,
-  operation: 'pick' | 'place',
-  positionId: string | null,
+  { tenantId, driver }: EnrolledRobot,
+  { sourceId, targetId }: { readonly sourceId: string | null; readonly targetId: string | null },
 ): Promise<Omit<WireCommand, 'number'>[]> {
-  return positionId === null ? [] : [{ operation, ...(await robotAddress(db, tenantId, positionId)) }];
+  const at = async (positionId: string | null) =>
+    positionId === null ? null : robotAddress(db, tenantId, positionId);
+  const [source, target] = [await at(sourceId), await at(targetId)];
+  if (levelOf(driver) === 'job')
+    return source && target ? [{ operation: 'transfer', ...source, to: target }] : [];
+  return [
+    ...(source ? [{ operation: 'pick', ...source } as const] : []),
+    ...(target ? [{ operation: 'place', ...target } as const] : []),
+  ];
 }
 
 /** How often new, moved and retired robots are looked for. */
@@ -126,11 +138,13 @@ export class RobotFleet {
     const gateway = new RobotGateway({ wire, journal: journalOf(db, robot, instance), log, timing });
     const onEnded = this.#parts.onServed(robot.robotId, {
       observe: () => gateway.observe(),
-      inspect: async (tenantId, { sourceId, targetId }) =>
-        gateway.inspect([
-          ...(await placeToLookAt(db, tenantId, 'pick', sourceId)),
-          ...(await placeToLookAt(db, tenantId, 'place', targetId)),
-        ]),
+      inspect: async (tenantId, places) =>
+        gateway.inspect(await placesToLookAt(db, { ...robot, tenantId }, places)),
+      readInventory: async (tenantId, comparisonId) => {
+        if (!keepsInventory(wire))
+          throw new DomainError('CONFLICT', 'The store keeps no inventory of its own.');
+        await readInventory(db, wire, tenantId, comparisonId);
+      },
     });
     const ended = gateway
       .run()
@@ -151,17 +165,19 @@ export class RobotFleet {
 }
 
 /** The wire to a robot, by what its controller speaks. */
-function openWire(robot: EnrolledRobot, timeoutMs: number, log: GatewayLog): RobotWire {
+function openWire(
+  robot: EnrolledRobot,
+  timeoutMs: number,
+  log: GatewayLog,
+): RobotWire | (RobotWire & StoreInventory) {
   const { driver, host, port, unitId } = robot;
   switch (driver) {
     case 'modbus':
       return openStoreRobot({ host, port, unitId, timeoutMs });
     case 'ascii':
       return openAsciiStore({ host, port, timeoutMs, log });
-    default:
-      throw new Error(
-        `robot ${robot.name} is enrolled with the driver ${driver}, which this gateway does not know; it knows modbus and ascii`,
-      );
+    case 'worklist':
+      return openWorklistStore({ host, port, timeoutMs, handoff: robot.handoff });
   }
 }
 

@@ -1,10 +1,10 @@
 /**
  * The sweep: goes through the tenants every few seconds and looks after jobs, queues of robots and picklists that no
- * workflow looks after; sees that Temporal scans for the planned jobs of every tenant that has some; once an hour it forgets
- * idempotency keys and refresh tokens whose time is over.
+ * workflow looks after; sees that Temporal scans for the planned jobs of every tenant that has some, and has the inventories
+ * compared of stores that keep one; once an hour it forgets idempotency keys and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
- *         [--look-ms 60000]
+ *         [--look-ms 60000] [--inventory-every-ms 3600000]
  *
  * Prints `ready sweep`. A look that fails, because PostgreSQL or Temporal are away or for the job's own sake, is made again
  * in a later round and keeps nothing else waiting. Ends with 0 on SIGTERM, SIGINT or the loss of its parent's channel.
@@ -17,6 +17,7 @@ import { forgetExpired } from '../db/expiry.ts';
 import { loadEnvironment } from '../schemas/environment.ts';
 import { onEnd, openTemporalClient } from './connection.ts';
 import { DueSchedules } from './due-schedules.ts';
+import { ensureInventorySchedules } from './inventory-schedule.ts';
 import { JobLooks } from './job-looks.ts';
 import { sweepTenants } from './job-sweep.ts';
 import { sweepPicklistsOf } from './picklist-sweep.ts';
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     'unstarted-ms': { type: 'string', default: '5000' },
     'quiet-ms': { type: 'string', default: '10000' },
     'look-ms': { type: 'string', default: '60000' },
+    'inventory-every-ms': { type: 'string', default: '3600000' },
   },
 });
 
@@ -40,6 +42,8 @@ function milliseconds(name: keyof typeof values): number {
 const everyMs = milliseconds('every-ms');
 const timing = { unstartedMs: milliseconds('unstarted-ms'), quietMs: milliseconds('quiet-ms') };
 const looks = new JobLooks(milliseconds('look-ms'));
+const inventoryEveryMs = milliseconds('inventory-every-ms');
+const scheduled = new Set<string>();
 const environment = loadEnvironment(process.env, ['databaseUrl', 'temporalAddress']);
 const log = pino({ name: 'sweep', level: environment.logLevel });
 const db = openDatabase(environment.databaseUrl, { max: 4 });
@@ -69,6 +73,7 @@ async function sweepAll(): Promise<void> {
     const ids = tenants.map(({ id }) => id);
     await sweepTenants({ db, client, log, looks, ...timing }, ids, ending.signal);
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
+    await ensureInventorySchedules({ db, client, log, everyMs: inventoryEveryMs }, ids, scheduled);
     await sweepPicklistsOf({ db, client, log }, ids, ending.signal);
     await due.ensure(ids, ending.signal);
     if (forgetNow) for (const id of ids) await forget(id);

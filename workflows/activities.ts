@@ -24,7 +24,7 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 10_000;
 
 /** Until the database or the server is back; a refusal is not repeated. */
-const RETRY = {
+export const RETRY = {
   initialInterval: FIRST_WAIT_MS,
   backoffCoefficient: 2,
   maximumInterval: LONGEST_WAIT_MS,

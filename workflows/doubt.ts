@@ -21,7 +21,7 @@ import type { Turn } from './turn.ts';
 
 /** A motion that ended without saying where the tube is. */
 export interface DoubtfulMotion {
-  readonly operation: 'pick' | 'place';
+  readonly operation: 'pick' | 'place' | 'transfer';
   readonly robotId: string;
   /** where the tube was picked; null: the controller's sensors look elsewhere by now */
   readonly source: Site | null;
@@ -50,8 +50,7 @@ export async function findOut(
 ): Promise<Explained> {
   const { robotId, outcome, operation } = motion;
   const n = process.nextDoubt();
-  const site = operation === 'pick' ? motion.source : motion.target;
-  const what = `The robot was to ${operation === 'pick' ? 'pick the tube from' : 'put the tube into'} ${site === null ? 'its place' : labelOf(site)}: ${describeOutcome(outcome)}`;
+  const what = `The robot was to ${taskOf(motion)}: ${describeOutcome(outcome)}`;
   const seen = (place: TransferPlace): SeenAt[] => {
     if (place === 'carrier') return [{ kind: 'carrier', robotId }];
     const at = place === 'source' ? motion.source : motion.target;
@@ -110,6 +109,19 @@ export async function findOut(
     detail: `${what} ${sayOf(finding)}`,
     candidates: finding.kind === 'dropped' ? atFirst.flatMap(seen) : candidates.flatMap(seen),
   };
+}
+
+/** What was to be done, as people read it. */
+function taskOf({ operation, source, target }: DoubtfulMotion): string {
+  const name = (site: Site | null) => (site === null ? 'its place' : labelOf(site));
+  switch (operation) {
+    case 'pick':
+      return `pick the tube from ${name(source)}`;
+    case 'place':
+      return `put the tube into ${name(target)}`;
+    case 'transfer':
+      return `bring the tube from ${name(source)} to ${name(target)}`;
+  }
 }
 
 function sayOf(finding: Finding): string {

@@ -6,6 +6,8 @@ export const workflowIds = {
   retrieval: (tenantId: string, jobId: string) => `t-${tenantId}:retrieval:${jobId}`,
   move: (tenantId: string, jobId: string) => `t-${tenantId}:move:${jobId}`,
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
+  inventory: (tenantId: string, comparisonId: string) => `t-${tenantId}:inventory:${comparisonId}`,
+  inventories: (tenantId: string) => `t-${tenantId}:inventories`,
   picklist: (tenantId: string, picklistId: string) => `t-${tenantId}:picklist:${picklistId}`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
   /** no workflow ever has it: answers for a job that was open when the laboratory was restored, until it is taken over */

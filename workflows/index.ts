@@ -1,4 +1,5 @@
 /** Everything the workflow worker serves. */
+export { compareInventories, compareInventory } from './inventory.ts';
 export { moveSamples } from './move.ts';
 export { runPicklist } from './picklist.ts';
 export { placeSample } from './placement.ts';

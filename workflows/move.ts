@@ -50,7 +50,12 @@ export async function moveSamples(input: MoveInput): Promise<JobOutcome> {
     );
   }
 
-  async function moveByRobot({ place, source, robotId }: AcceptedReservation): Promise<JobOutcome> {
+  async function moveByRobot({
+    place,
+    source,
+    robotId,
+    robotLevel,
+  }: AcceptedReservation): Promise<JobOutcome> {
     if (source === null || robotId === null)
       throw new Abandoned('FAILED', 'No robot reaches both positions.');
     process.show('RUNNING', 'AWAITING_TURN');
@@ -58,6 +63,7 @@ export async function moveSamples(input: MoveInput): Promise<JobOutcome> {
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
       robotId: worker,
+      level: robotLevel,
       from: { kind: 'position', place: source },
       to: { kind: 'position', place },
       arrived: running('SETTLED'),

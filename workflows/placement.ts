@@ -50,7 +50,7 @@ export async function placeSample(input: PlacementInput): Promise<JobOutcome> {
   }
 
   async function placeByRobot(reservation: AcceptedReservation): Promise<JobOutcome> {
-    const { place, handoff, robotId } = reservation;
+    const { place, handoff, robotId, robotLevel } = reservation;
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     await scanned(reservation, `scan of the tube in hand-off ${handoff.label}`, async (scan, n) =>
       settled(
@@ -68,6 +68,7 @@ export async function placeSample(input: PlacementInput): Promise<JobOutcome> {
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
       robotId: worker,
+      level: robotLevel,
       from: { kind: 'handoff', place: handoff },
       to: { kind: 'position', place },
       arrived: running('SETTLED'),

@@ -67,6 +67,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     place,
     handoff,
     robotId,
+    robotLevel,
     pickupMs,
   }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
@@ -75,6 +76,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
       robotId: worker,
+      level: robotLevel,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
       arrived: running('AT_HANDOFF'),
@@ -110,6 +112,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     process.show('RUNNING', 'RETURNING');
     const back = await transfer(process, turn, {
       robotId: returner,
+      level: robotLevel,
       from: { kind: 'handoff', place: handoff },
       to: { kind: 'position', place },
       arrived: running('RETURNING'),

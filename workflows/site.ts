@@ -1,4 +1,5 @@
 import type { Mark, SeenAt } from '../activities/contract.ts';
+import type { RobotLevel } from '../domain/controller.ts';
 import type { Phase } from '../domain/job.ts';
 import type { PlaceRef } from './messages/job.ts';
 
@@ -11,6 +12,7 @@ export interface Site {
 /** One tube's way from site to site by one robot. */
 export interface Route {
   readonly robotId: string;
+  readonly level: RobotLevel;
   readonly from: Site;
   readonly to: Site;
   /** what the job waits for once the tube stands at `to` */

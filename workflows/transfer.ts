@@ -6,6 +6,7 @@ import { motions } from './activities.ts';
 import { findOut } from './doubt.ts';
 import { Abandoned, type Process } from './process.ts';
 import { putBack } from './put-back.ts';
+import { relocate } from './relocation.ts';
 import { labelOf, type Route, running, type Site, seenAt } from './site.ts';
 import type { Turn } from './turn.ts';
 
@@ -32,6 +33,7 @@ class WithPerson extends Error {}
  * @throws Abandoned when the tube goes back
  */
 export async function transfer(process: Process, turn: Turn, route: Route): Promise<Arrival> {
+  if (route.level === 'job') return relocate(process, turn, route);
   const before = process.saga.depth;
   process.saga.before('put the tube back', (round) => putBack(process, turn, route, round));
   try {

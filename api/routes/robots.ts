@@ -45,8 +45,12 @@ const ROBOT_EXAMPLE: z.input<typeof Robot> = {
   lastContactAt: '2026-03-02T08:15:00.000Z',
 };
 
-/** Modbus TCP; the host link of KEYENCE controllers over Ethernet. */
-const PRESET_PORT: Record<Robot['driver'], number> = { modbus: 502, ascii: 8501 };
+/** Modbus TCP; the host link of KEYENCE controllers over Ethernet; the usual port of serial device servers. */
+const PRESET_PORT: Record<Robot['driver'], number> = {
+  modbus: 502,
+  ascii: 8501,
+  worklist: 4001,
+};
 
 const robotsRoute = createRoute({
   ...secured('robot.read'),

@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { isFault } from './store-faults.ts';
-import type { StoreMachine } from './store-machine.ts';
-import { type Address, placeName, type Tube, type WorldFile } from './store-world.ts';
+import { type Faults, isFault } from './store-faults.ts';
+import { type Address, placeName, type Tube, type World, type WorldFile } from './store-world.ts';
 
 /** A request that the side channel refuses, with its HTTP status. */
-class Refused extends Error {
+export class Refused extends Error {
   readonly status: number;
 
   constructor(status: number, message: string) {
@@ -13,12 +12,27 @@ class Refused extends Error {
   }
 }
 
+/** What people and accidents do to a store. */
+interface Machine {
+  readonly faults: Faults;
+  /** triggers since the program's start */
+  readonly triggers: { readonly taken: number; readonly refused: number };
+  clearFaults(): void;
+  setMode(mode: World['mode']): void;
+  setDoor(open: boolean): void;
+  setAlarm(on: boolean): void;
+  setLockOut(on: boolean): void;
+  powerCycle(offMs: number): void;
+}
+
 /** What the side channel works on. */
 export interface Cell {
-  readonly machine: StoreMachine;
+  readonly machine: Machine;
   readonly file: WorldFile;
   /** ends all connections of the wire, and new ones for some time */
   cutWire(forMs: number): void;
+  /** what else this cell answers, by `METHOD /path`; null: nothing */
+  also?(request: string, body: unknown): unknown;
 }
 
 /**
@@ -120,8 +134,11 @@ async function answer(cell: Cell, request: IncomingMessage): Promise<unknown> {
     case 'POST /cut':
       cell.cutWire(duration(await bodyOf(request), 'forMs', 0));
       return {};
-    default:
-      throw new Refused(404, `there is no ${request.method} ${path}`);
+    default: {
+      const also = cell.also?.(`${request.method} ${path}`, await bodyOf(request)) ?? null;
+      if (also === null) throw new Refused(404, `there is no ${request.method} ${path}`);
+      return also;
+    }
   }
 }
 
@@ -150,7 +167,7 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function field(body: unknown, name: string): unknown {
+export function field(body: unknown, name: string): unknown {
   return body !== null && typeof body === 'object'
     ? new Map<string, unknown>(Object.entries(body)).get(name)
     : undefined;
@@ -170,7 +187,7 @@ function duration(body: unknown, name: string, preset: number): number {
   return value;
 }
 
-function addressFrom(entry: unknown): Address {
+export function addressFrom(entry: unknown): Address {
   const part = (name: string): number => {
     const value = field(entry, name);
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > 65_535) {
@@ -181,7 +198,7 @@ function addressFrom(entry: unknown): Address {
   return { cassette: part('cassette'), level: part('level'), slot: part('slot') };
 }
 
-function tubeFrom(entry: unknown): Tube {
+export function tubeFrom(entry: unknown): Tube {
   const barcode = field(entry, 'barcode');
   if (typeof barcode !== 'string' || !/^[\x20-\x7e]{1,64}$/.test(barcode)) {
     throw new Refused(422, 'barcode is 1 to 64 printable ASCII characters');

@@ -11,8 +11,13 @@ export type Fault =
     }
   /** The next motion of this kind loses the tube on its way and reports success all the same. */
   | { readonly kind: 'drop'; readonly operation: 'pick' | 'place' }
-  /** The next motion never ends: busy until the faults are cleared; before or after the tube changed its place. */
-  | { readonly kind: 'freeze'; readonly when: 'before' | 'after' }
+  /** The next transfer of a worklist store moves nothing; the store books it as done and says so. */
+  | { readonly kind: 'false_done' }
+  /**
+   * The next motion never ends: busy until the faults are cleared; before or after the tube changed its place. During: of
+   * a transfer, with the tube in the carrier.
+   */
+  | { readonly kind: 'freeze'; readonly when: 'before' | 'during' | 'after' }
   /** The next scan reads nothing, or something else. */
   | { readonly kind: 'barcode_unreadable' }
   | { readonly kind: 'barcode_other'; readonly barcode: string }
@@ -34,13 +39,14 @@ export type Fault =
   | { readonly kind: 'late_reply'; readonly to: 'trigger' | 'any'; readonly ms: number }
   /** The next trigger reaches the controller late, even when the connection is gone by then. */
   | { readonly kind: 'late_trigger'; readonly ms: number }
-  /** The controller loses power during the next motion: before or after the tube changed its place. */
-  | { readonly kind: 'power_cycle'; readonly when: 'before' | 'after'; readonly offMs: number };
+  /** The controller loses power in the next motion: before or after the tube changed its place; during: as for freeze. */
+  | { readonly kind: 'power_cycle'; readonly when: 'before' | 'during' | 'after'; readonly offMs: number };
 
 const FIELDS: Record<Fault['kind'], Record<string, readonly string[] | 'text' | 'ms' | 'flag'>> = {
   motion_fault: { operation: ['pick', 'place'], tube: ['source', 'carrier', 'target', 'floor'] },
   drop: { operation: ['pick', 'place'] },
-  freeze: { when: ['before', 'after'] },
+  false_done: {},
+  freeze: { when: ['before', 'during', 'after'] },
   barcode_unreadable: {},
   barcode_other: { barcode: 'text' },
   sensor_stuck: { sensor: ['carrier', 'source', 'target'], value: 'flag' },
@@ -49,7 +55,7 @@ const FIELDS: Record<Fault['kind'], Record<string, readonly string[] | 'text' | 
   wrong_transaction: { to: ['trigger', 'any'] },
   late_reply: { to: ['trigger', 'any'], ms: 'ms' },
   late_trigger: { ms: 'ms' },
-  power_cycle: { when: ['before', 'after'], offMs: 'ms' },
+  power_cycle: { when: ['before', 'during', 'after'], offMs: 'ms' },
 };
 
 /** True for a well-formed fault; anything else is refused by the side channel. */

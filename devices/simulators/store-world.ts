@@ -16,7 +16,7 @@ export interface Address {
 /** A motion under way; on disk as well, so that one that was cut off is told at the next start. */
 export interface CurrentMotion extends Address {
   readonly number: number;
-  readonly operation: 'pick' | 'place' | 'scan' | 'home' | 'unknown';
+  readonly operation: 'pick' | 'place' | 'scan' | 'home' | 'transfer' | 'unknown';
   readonly startedAt: string;
   moved: { readonly barcode: string; readonly from: string; readonly to: string } | null;
 }

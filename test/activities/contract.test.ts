@@ -193,10 +193,10 @@ async function realWorld(lab: ProcessLab): Promise<World> {
       // What the sensors of a robot say that does as it is told.
       await lab.settle(commandId, 'DONE', {
         errorCode: 0,
-        carrier: order.operation !== 'place',
+        carrier: order.operation === 'pick' || order.operation === 'scan',
         source: order.operation === 'place' ? null : false,
-        target: order.operation === 'place' ? true : null,
-        barcode: order.operation === 'scan' ? process.barcode : null,
+        target: order.operation === 'place' || order.operation === 'transfer' ? true : null,
+        barcode: order.operation === 'scan' || order.operation === 'transfer' ? process.barcode : null,
       });
       return new MockActivityEnvironment().run(() => act.awaitMotion(ref, commandId));
     },
@@ -423,6 +423,29 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     const { jobId, workflowId } = p.ref('');
     const late = { jobId, turn: 2, workflowId, priority: 20, requestedAt: 0 };
     t.story.push(await act.grantTurn(t.world.tenantId, t.world.robotId, late, []));
+  },
+  'a placement by a store that does the moves itself': async (t) => {
+    const { act } = t.world;
+    const p = await t.world.start('placement', 'robot');
+    const { place, handoff, robotLevel } = await reserved(act.reservePlacement(p.ref('reserve'), AWAIT_SCAN));
+    if (!handoff) throw new Error('no hand-off');
+    t.story.push({ robotLevel });
+    const right = t.world.scan(handoff, p.barcode);
+    await t.tell(p, 'at hand-off', act.confirmAtHandoff(p.ref('1'), handoff, right, AT_WORK));
+    const fence = await takeTurn(t.world, p);
+    const transfer = {
+      ...order(t.world, fence, 'transfer', handoff),
+      toPositionId: place.positionId,
+    };
+    await t.tell(p, 'transfer', t.world.carryOut(p, transfer));
+    const reason = 'Look first.';
+    await t.tell(p, 'blocked', act.blockPlace(p.ref('block'), place.positionId, reason));
+    const seen = { kind: 'position', positionId: place.positionId } as const;
+    await t.tell(p, 'into a blocked place', act.moveCustody(p.ref('seen'), seen, AT_WORK));
+    await t.tell(p, 'where it stands', act.blockPlace(p.ref('occupied'), handoff.positionId, reason));
+    await t.custody(p);
+    await giveTurnBack(t.world, p);
+    await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'FAILED', ''));
   },
   'a move by hand, and what is not the job’s': async (t) => {
     const { act } = t.world;

@@ -7,6 +7,8 @@ const BOOKKEEPING = [
   'erasable_value',
   'event',
   'idempotency_key',
+  'inventory_comparison', // what it finds is told by the entries of deviations, samples and positions
+  'inventory_entry', // staged until it is compared, then deleted
   'job',
   'job_step',
   'ledger.entry',

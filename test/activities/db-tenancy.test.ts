@@ -80,6 +80,8 @@ describe('without a tenant', () => {
     'event',
     'exposure_budget',
     'idempotency_key',
+    'inventory_comparison',
+    'inventory_entry',
     'job',
     'job_step',
     'ledger.entry',

@@ -3,6 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createHandlingActivities } from '../../activities/handling.ts';
+import { createInventoryActivities } from '../../activities/inventory.ts';
 import { createJobWorkflows } from '../../activities/job-workflows.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
@@ -195,6 +196,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...storage,
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
+      ...createInventoryActivities({ db: lab.app }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
       ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
       ...createScheduleActivities({ db: lab.app, workflows: temporal.workflow }),

@@ -1,4 +1,4 @@
-import type { RobotWire, WireCommand } from '../../devices/robot-wire.ts';
+import { ForeignOperation, type RobotWire, type WireCommand } from '../../devices/robot-wire.ts';
 import type { ControllerView } from '../../domain/controller.ts';
 
 /**
@@ -34,6 +34,8 @@ export class FakeWire implements RobotWire {
 
   async arm(command: WireCommand): Promise<void> {
     this.#answer();
+    if (command.operation === 'transfer')
+      throw new ForeignOperation('transfer', 'it picks, places and scans');
     this.#armed = command;
     this.#point(command);
   }
@@ -142,6 +144,8 @@ export class FakeWire implements RobotWire {
         this.tubes.set(place, this.carrier);
         this.carrier = null;
         return 0;
+      case 'transfer':
+        return 1;
     }
   }
 }

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { Motion } from '../../db/motion.ts';
-import type { RobotDriver } from '../../domain/controller.ts';
 import { MotionLab } from './motion-lab.ts';
-import { RobotCell, type Spawned, start } from './robot-cell.ts';
+import { type CellDriver, RobotCell, type Spawned, start } from './robot-cell.ts';
 
 const GATEWAY_ARGS = ['--wire-timeout-ms', '150', '--motion-deadline-ms', '20000', '--look-every-ms', '200'];
 
@@ -25,11 +24,7 @@ export function generator(seed: number): () => number {
  * taken or refused did not move, and that the tube is still there.
  * @returns a sentence with the seed and how the motions ended
  */
-export async function runGatewayCampaign(
-  driver: RobotDriver,
-  seed: number,
-  motions: number,
-): Promise<string> {
+export async function runGatewayCampaign(driver: CellDriver, seed: number, motions: number): Promise<string> {
   const random = generator(seed);
   const lab = await MotionLab.open();
   const cell = await RobotCell.open(['--speed', '0.02', '--seed', String(seed)], driver);

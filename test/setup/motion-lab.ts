@@ -13,6 +13,8 @@ export interface LabRobot {
   readonly jobId: string;
   /** positions by slot, 1…8, of cassette 1, level 1; all reserved by the job */
   readonly positions: readonly string[];
+  /** positions by slot of a hand-off of its own, cassette 9, level 1 */
+  readonly handoffs: readonly string[];
 }
 
 /** A database with what the journal of motion needs, planted below the triggers that guard ledgered tables. */
@@ -46,9 +48,13 @@ export class MotionLab {
     return (await this.#admin.query<R>(text, values)).rows;
   }
 
-  /** A tenant with a robot at this port, and a job that has its turn under fence 1. */
+  /**
+   * A tenant with a robot at this port, and a job that has its turn under fence 1. The hand-off is the box itself; of a
+   * store that takes worklists it is one of its own, cassette 9, level 1.
+   */
   async addRobot(port: number, driver: RobotDriver = 'modbus'): Promise<LabRobot> {
     const [tenantId, robotId, jobId, boxId] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    const handoffId = driver === 'worklist' ? randomUUID() : boxId;
     await this.sql('INSERT INTO tenant (id, name) VALUES ($1, $2)', [tenantId, tenantId]);
     await this.sql(
       `INSERT INTO location (tenant_id, id, type, name, robot_cassette, robot_level, grid_rows, grid_columns)
@@ -57,8 +63,8 @@ export class MotionLab {
     );
     await this.sql(
       `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port, driver)
-       VALUES ($1, $2, 'R', $3, $3, '127.0.0.1', $4, $5)`,
-      [tenantId, robotId, boxId, port, driver],
+       VALUES ($1, $2, 'R', $3, $4, '127.0.0.1', $5, $6)`,
+      [tenantId, robotId, boxId, handoffId, port, driver],
     );
     await this.sql('INSERT INTO robot_state (tenant_id, robot_id) VALUES ($1, $2)', [tenantId, robotId]);
     await this.sql('INSERT INTO ledger.log (tenant_id, origin) VALUES ($1, $2)', [tenantId, tenantId]);
@@ -68,13 +74,25 @@ export class MotionLab {
       robotId,
       jobId,
     ]);
-    const rows = await this.sql<{ id: string }>(
-      `INSERT INTO position (tenant_id, container_id, grid_row, grid_column, ordinal, state, job_id, lease_expires_at)
+    if (handoffId !== boxId) {
+      await this.sql(
+        `INSERT INTO location (tenant_id, id, type, name, is_handoff, robot_cassette, robot_level, grid_rows, grid_columns)
+         VALUES ($1, $2, 'handoff', 'Hand-off', true, 9, 1, 1, 4)`,
+        [tenantId, handoffId],
+      );
+    }
+    const slots = async (containerId: string, count: number) => {
+      const rows = await this.sql<{ id: string }>(
+        `INSERT INTO position (tenant_id, container_id, grid_row, grid_column, ordinal, state, job_id, lease_expires_at)
        SELECT $1, $2, (n - 1) / 4, (n - 1) % 4, n, 'reserved', $3, now() + interval '1 hour'
-       FROM generate_series(1, 8) n RETURNING id`,
-      [tenantId, boxId, jobId],
-    );
-    return { tenantId, robotId, jobId, positions: rows.map(({ id }) => id) };
+       FROM generate_series(1, $4) n RETURNING id`,
+        [tenantId, containerId, jobId, count],
+      );
+      return rows.map(({ id }) => id);
+    };
+    const positions = await slots(boxId, 8);
+    const handoffs = handoffId === boxId ? [] : await slots(handoffId, 4);
+    return { tenantId, robotId, jobId, positions, handoffs };
   }
 
   async addJob(tenantId: string, robotId: string, jobId: string = randomUUID()): Promise<string> {
@@ -98,6 +116,20 @@ export class MotionLab {
     const { tenantId, robotId, jobId } = robot;
     return inTenant(this.db, tenantId, (tx) =>
       acceptMotion(tx, { tenantId, robotId, jobId, fence: 1, commandId, operation, positionId }),
+    );
+  }
+
+  /** Accepts a transfer between two positions for the robot's job under fence 1. */
+  acceptTransfer(
+    { tenantId, robotId, jobId }: LabRobot,
+    positionId: string | undefined,
+    toPositionId: string | undefined,
+    commandId: string = randomUUID(),
+  ): Promise<Motion> {
+    if (!positionId || !toPositionId) throw new Error('the test store has no such slot');
+    const order = { operation: 'transfer', positionId, toPositionId } as const;
+    return inTenant(this.db, tenantId, (tx) =>
+      acceptMotion(tx, { tenantId, robotId, jobId, fence: 1, commandId, ...order }),
     );
   }
 

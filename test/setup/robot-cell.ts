@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { RobotDriver } from '../../domain/controller.ts';
 
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -88,22 +87,23 @@ export interface CellWorld {
 }
 
 /** What a simulated store speaks, and the program that speaks it. */
-const SIMULATORS: Record<RobotDriver, string> = {
+const SIMULATORS = {
   modbus: 'devices/simulators/store-robot.ts',
   ascii: 'devices/simulators/ascii-store.ts',
-};
+} as const;
 export const CELL_DRIVERS = ['modbus', 'ascii'] as const;
+export type CellDriver = (typeof CELL_DRIVERS)[number];
 
 /** A simulated store robot in a process of its own. */
 export class RobotCell {
   readonly port: number;
-  readonly driver: RobotDriver;
+  readonly driver: CellDriver;
   readonly #folder: string;
   readonly #control: string;
   readonly #args: readonly string[];
   #process: Spawned;
 
-  private constructor(driver: RobotDriver, folder: string, args: readonly string[], process: Spawned) {
+  private constructor(driver: CellDriver, folder: string, args: readonly string[], process: Spawned) {
     const [, port, control] = /(?:modbus|ascii)=\S+:(\d+) control=\S+:(\d+)/.exec(process.ready) ?? [];
     this.port = Number(port);
     this.driver = driver;
@@ -114,7 +114,7 @@ export class RobotCell {
   }
 
   /** @param args of the simulator, e.g. `['--speed', '0']` */
-  static async open(args: readonly string[], driver: RobotDriver = 'modbus'): Promise<RobotCell> {
+  static async open(args: readonly string[], driver: CellDriver = 'modbus'): Promise<RobotCell> {
     const folder = mkdtempSync(join(tmpdir(), 'tracseq-cell-'));
     const all = ['--data', folder, ...args];
     return new RobotCell(driver, folder, all, await start(SIMULATORS[driver], all));

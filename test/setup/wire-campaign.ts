@@ -3,11 +3,10 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcements, listen } from '../../db/announcements.ts';
 import { MOTION_SETTLED_CHANNEL, type Motion } from '../../db/motion.ts';
-import type { RobotDriver } from '../../domain/controller.ts';
 import { RobotFleet } from '../../workers/robot-fleet.ts';
 import { generator } from './gateway-campaign.ts';
 import { type LabRobot, MotionLab } from './motion-lab.ts';
-import { CELL_DRIVERS, type CellWorld, type LoggedMotion, RobotCell } from './robot-cell.ts';
+import { CELL_DRIVERS, type CellDriver, type CellWorld, type LoggedMotion, RobotCell } from './robot-cell.ts';
 
 const WIRE_TIMEOUT_MS = 50;
 /** Long after the reply was given up, and until the recovery is over. */
@@ -32,7 +31,7 @@ const target = (random: Random) => (random() < 0.5 ? 'trigger' : 'any');
 
 /** How the commands of one driver under one disturbance ended. */
 export interface Tally {
-  readonly driver: RobotDriver;
+  readonly driver: CellDriver;
   readonly disturbance: string;
   commands: number;
   /** commands on which the fault really struck */

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../../domain/controller.ts';
+import {
+  type ControllerView,
+  interlockRefusal,
+  judgeSent,
+  type RobotOperation,
+  readingOf,
+} from '../../domain/controller.ts';
 
 const IDLE: ControllerView = {
   mode: 'auto',
@@ -41,6 +47,10 @@ describe('the interlock', () => {
     ['place', { carrier: true, target: true }, 'a tube stands at the target already'],
     ['scan', { carrier: true }, null],
     ['scan', {}, 'the carrier holds no tube to scan'],
+    ['transfer', {}, null],
+    ['transfer', { carrier: true }, 'the carrier holds a tube already'],
+    ['transfer', { source: false }, 'no tube stands at the source'],
+    ['transfer', { target: true }, 'a tube stands at the target already'],
     ['pick', { mode: 'manual' }, 'the controller is in mode manual, not auto'],
     ['pick', { doorOpen: true }, 'a door is open'],
     ['pick', { unitAlarm: true }, 'the store is in alarm'],
@@ -54,7 +64,7 @@ describe('the interlock', () => {
   it('lets nothing move that could hit a tube, or is told from outside auto', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom('pick' as const, 'place' as const, 'scan' as const),
+        fc.constantFrom('pick' as const, 'place' as const, 'scan' as const, 'transfer' as const),
         view,
         (operation, seen) => {
           if (interlockRefusal(operation, 7, seen) !== null) return;
@@ -64,8 +74,8 @@ describe('the interlock', () => {
           expect(seen.lockedOut).not.toBe(true);
           expect(seen.busy).toBe(false);
           expect(seen.latchedNumber).toBeLessThan(7);
-          expect(seen.carrier).toBe(operation !== 'pick');
-          if (operation === 'place') expect(seen.target).toBe(false);
+          expect(seen.carrier).toBe(operation === 'place' || operation === 'scan');
+          if (operation === 'place' || operation === 'transfer') expect(seen.target).toBe(false);
         },
       ),
     );
@@ -104,7 +114,8 @@ describe('judging a command that was sent', () => {
 
 describe('what is written of a motion', () => {
   it('holds the sensors that belong to the operation', () => {
-    expect(readingOf('pick', IDLE, 'x')).toEqual({
+    const command = (operation: RobotOperation) => ({ number: 6, operation });
+    expect(readingOf(command('pick'), IDLE, 'x')).toEqual({
       errorCode: 0,
       carrier: false,
       source: true,
@@ -113,10 +124,20 @@ describe('what is written of a motion', () => {
       stop: null,
       detail: 'x',
     });
-    expect(readingOf('place', IDLE, 'x')).toMatchObject({ source: null, target: false, barcode: null });
-    expect(readingOf('scan', IDLE, 'x')).toMatchObject({ source: null, target: null, barcode: 'B' });
-    expect(readingOf('scan', { ...IDLE, done: false }, 'x').barcode).toBeNull();
-    expect(readingOf('scan', null, 'x')).toEqual({
+    expect(readingOf(command('place'), IDLE, 'x')).toMatchObject({
+      source: null,
+      target: false,
+      barcode: null,
+    });
+    expect(readingOf(command('scan'), IDLE, 'x')).toMatchObject({ source: null, target: null, barcode: 'B' });
+    expect(readingOf(command('scan'), { ...IDLE, done: false }, 'x').barcode).toBeNull();
+    expect(readingOf(command('transfer'), { ...IDLE, done: false }, 'x')).toMatchObject({
+      source: true,
+      target: false,
+      barcode: 'B',
+    });
+    expect(readingOf(command('transfer'), { ...IDLE, barcode: '' }, 'x').barcode).toBeNull();
+    expect(readingOf(command('scan'), null, 'x')).toEqual({
       errorCode: null,
       carrier: null,
       source: null,
@@ -126,4 +147,13 @@ describe('what is written of a motion', () => {
       detail: 'x',
     });
   });
+
+  it.each(['scan', 'transfer'] as const)(
+    'gives no %s that was not taken the label of the one before',
+    (operation) => {
+      expect(
+        readingOf({ number: 7, operation }, IDLE, 'the command was not sent: a door is open').barcode,
+      ).toBeNull();
+    },
+  );
 });

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import {
+  classifyLabel,
   classifyPick,
   classifyPlace,
   classifyScan,
+  classifyTransfer,
   describeOutcome,
   describeSensors,
   type SensorReport,
@@ -51,6 +53,29 @@ describe('the sensors after a place', () => {
   test('are not believed when the outcome is unknown', () => {
     expect(classifyPlace(report(false, false, true, 'UNKNOWN'))).toBe('unknown');
   });
+});
+
+describe('the sensors after a transfer', () => {
+  const SEEN = [true, false, null] as const;
+  const rows = SEEN.flatMap((carrier) =>
+    SEEN.flatMap((source) => SEEN.map((target) => [carrier, source, target] as const)),
+  );
+  test.each(rows)('carrier %s, source %s, target %s', (carrier, source, target) => {
+    const isPlaced = carrier === false && source === false && target === true;
+    const isNotMoved = carrier === false && source === true && target === false;
+    const verdict = isPlaced ? 'placed' : isNotMoved ? 'not_moved' : 'unknown';
+    expect(classifyTransfer(report(carrier, source, target))).toBe(verdict);
+    expect(classifyTransfer(report(carrier, source, target, 'DONE'))).toBe(verdict);
+    expect(classifyTransfer(report(carrier, source, target, 'UNKNOWN'))).toBe('unknown');
+  });
+});
+
+test.each([
+  [true, 'matches'],
+  [false, 'mismatch'],
+  [null, 'unread'],
+] as const)('a label read on the way: matches %s is %s', (barcodeMatches, verdict) => {
+  expect(classifyLabel({ barcodeMatches })).toBe(verdict);
 });
 
 describe('a scan in the carrier', () => {

@@ -35,6 +35,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'schedule.edit': 'A P T R - -',
   'robot.read': 'A P T R D -',
   'robot.enrol': 'A - - - - -',
+  'robot.inventory': 'A P T - - -',
   'robot.command': 'A - T - - -',
   'ledger.verify': 'A P - - D -',
 };

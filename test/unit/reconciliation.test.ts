@@ -165,3 +165,39 @@ describe('evidence', () => {
     });
   });
 });
+
+describe('a transfer by a store that does the moves itself', () => {
+  const SEEN = [true, false, null] as const;
+  const rows = SEEN.flatMap((carrier) =>
+    SEEN.flatMap((source) => SEEN.map((target) => ({ carrier, source, target }))),
+  );
+  const evidence = { operation: 'transfer', busy: false, latch: 'this', journal: 'UNKNOWN' } as const;
+
+  it.each(rows)('carrier $carrier, source $source, target $target', (seen) => {
+    const full = (['source', 'carrier', 'target'] as const).filter((place) => seen[place] === true);
+    const isUnseen = Object.values(seen).includes(null);
+    const expected = isUnseen
+      ? { kind: 'undecided' }
+      : full.length === 0
+        ? { kind: 'dropped' }
+        : full.length === 1
+          ? { kind: 'found', at: full[0] }
+          : { kind: 'foreign', candidates: full };
+    expect(judge({ ...evidence, ...seen })).toMatchObject(expected);
+  });
+
+  it('is looked at again while the store is at it, and believed only of its own number', () => {
+    const placed = { ...evidence, carrier: false, source: false, target: true };
+    expect(judge({ ...placed, busy: true })).toEqual({ kind: 'moving' });
+    expect(judge({ ...placed, latch: 'later' })).toMatchObject({ kind: 'undecided' });
+    expect(judge({ ...placed, latch: 'none' })).toEqual({ kind: 'found', at: 'target' });
+  });
+
+  it('keeps every place that no sensor calls empty', () => {
+    expect(candidatesOf({ ...evidence, carrier: null, source: false, target: null })).toEqual([
+      'carrier',
+      'target',
+    ]);
+    expect(candidatesOf({ ...evidence, carrier: null, source: null, target: null })).toHaveLength(3);
+  });
+});

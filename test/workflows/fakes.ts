@@ -4,6 +4,7 @@ import type {
   ClosingResult,
   GatewayActivities,
   HandlingActivities,
+  InventoryActivities,
   Mark,
   MotionActivities,
   MotionOrder,
@@ -50,7 +51,8 @@ import type { FakeJob, FakePosition, FakeRobot, Laboratory } from './laboratory.
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
   HandlingActivities &
-  Pick<GatewayActivities, 'inspect'> &
+  Pick<GatewayActivities, 'inspect' | 'readInventory'> &
+  InventoryActivities &
   RobotActivities &
   PicklistActivities &
   ScheduleActivities;
@@ -157,7 +159,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     return leaseEnd === null ? null : new Date(leaseEnd).toISOString();
   }
 
-  const isFree = (position: FakePosition) => position.sampleId === null && position.reservedBy === null;
+  const isFree = ({ sampleId, reservedBy, blockedReason }: FakePosition) =>
+    sampleId === null && reservedBy === null && blockedReason === null;
+  const levelOf = ({ robotId }: FakeJob) => (robotId === null ? 'motion' : lab.robot(robotId).level);
   const freeOne = (kind: FakePosition['kind']) =>
     [...lab.positions.values()].find((each) => each.kind === kind && !each.isQuarantine && isFree(each));
 
@@ -194,8 +198,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     job.source = stands?.place ?? null;
     job.place = target.place;
     job.handoff = handoff?.place ?? null;
-    const { source, place } = job;
-    return { outcome: 'accepted', place, source, handoff: job.handoff, robotId: job.robotId, leaseExpiresAt };
+    const { source, place, robotId } = job;
+    const robotLevel = levelOf(job);
+    return { outcome: 'accepted', place, source, handoff: job.handoff, robotId, robotLevel, leaseExpiresAt };
   }
 
   function wrongScan(job: FakeJob, place: PlaceRef, scan: Confirmation): SettleResult | null {
@@ -251,6 +256,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
           source: place,
           handoff: job.handoff,
           robotId: job.robotId,
+          robotLevel: levelOf(job),
           leaseExpiresAt,
           ...(job.mode === 'robot' && lab.pickupMs !== null && { pickupMs: lab.pickupMs }),
         } as const;
@@ -288,6 +294,12 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         }
         lab.setCustody(lab.sample(job.sampleId), seen);
         mark(job, next);
+      }),
+    blockPlace: async (ref, positionId, reason) =>
+      once(ref, [positionId, reason], (job) => {
+        const position = lab.position(positionId);
+        if (position.reservedBy !== job.id || position.sampleId !== null) return;
+        Object.assign(position, { reservedBy: null, leaseEnd: null, blockedReason: reason });
       }),
     markPhase: async (ref, next) => once(ref, next, (job) => mark(job, next)),
     expectOpen: async ({ jobId }) => {
@@ -427,7 +439,9 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   }
 
   /** Moves the tube, or does what the robot's next fault says. The interlock refuses before anything is sent. */
-  function execute({ operation, robotId, positionId }: MotionOrder, jobId: string): MotionOutcome {
+  function execute(order: MotionOrder, jobId: string): MotionOutcome {
+    if (order.operation === 'transfer') return transfer(order, jobId);
+    const { operation, robotId, positionId } = order;
     const robot = lab.robot(robotId);
     const inCarrier = lab.tubeAt({ robotId });
     const atPlace = lab.tubeAt({ positionId });
@@ -462,6 +476,51 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       source: operation === 'place' ? null : see({ positionId }),
       target: operation === 'place' ? see({ positionId }) : null,
       barcodeMatches: barcode === null ? null : barcode === lab.sample(lab.job(jobId).sampleId).barcode,
+      stop: robot.stop,
+      detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
+    };
+  }
+
+  /** Brings the tube from place to place and reads its label, or does what the store's next fault says. */
+  function transfer({ robotId, positionId, toPositionId = '' }: MotionOrder, jobId: string): MotionOutcome {
+    const robot = lab.robot(robotId);
+    const tube = lab.tubeAt({ positionId });
+    const isHindered = lab.tubeAt({ robotId }) ?? lab.tubeAt({ positionId: toPositionId });
+    const isRefused = robot.stop !== null || !tube || isHindered !== undefined;
+    const index = isRefused ? -1 : robot.faults.findIndex(({ on }) => on === 'transfer');
+    const fault = index < 0 ? undefined : robot.faults.splice(index, 1)[0];
+    const how = isRefused ? 'nothing_moved' : fault?.how;
+    if (how === 'stopped') robot.stop = 'the controller is in mode estop, not auto';
+    if (how === 'no_answer') robot.isBlind = true;
+    const stays = ['nothing_moved', 'foreign_nothing_moved', 'stopped', 'lost_unmoved'].includes(how ?? '');
+    if (tube !== undefined && !stays) {
+      const { kind } = lab.position(toPositionId);
+      if (how === 'dropped') tube.physical = { kind: 'floor' };
+      else if (how === 'stays_in_carrier') tube.physical = { kind: 'carrier', robotId };
+      else tube.physical = { kind, positionId: toPositionId };
+    }
+    const isSilent = ['no_answer', 'lost_sight', 'lost_unread', 'lost_unmoved'].includes(how ?? '');
+    const see = (at: { positionId: string } | { robotId: string }) =>
+      isSilent ? null : lab.tubeAt(at) !== undefined;
+    const isRead = ![
+      'unreadable',
+      'nothing_moved',
+      'stopped',
+      'no_answer',
+      'lost_unread',
+      'lost_unmoved',
+    ].includes(how ?? '');
+    const isRight =
+      !how?.startsWith('foreign') && tube?.barcode === lab.sample(lab.job(jobId).sampleId).barcode;
+    const isDone = how === undefined || how === 'foreign' || how === 'unreadable';
+    return {
+      state: isSilent ? 'UNKNOWN' : isDone ? 'DONE' : 'FAILED',
+      number: lab.motions.length + 1,
+      errorCode: isSilent ? null : isDone ? 0 : 5,
+      carrier: see({ robotId }),
+      source: see({ positionId }),
+      target: see({ positionId: toPositionId }),
+      barcodeMatches: isRead ? isRight : null,
       stop: robot.stop,
       detail: how === undefined ? 'done' : how.replaceAll('_', ' '),
     };
@@ -650,12 +709,31 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     },
   };
 
+  const inventory: InventoryActivities & Pick<GatewayActivities, 'readInventory'> = {
+    beginComparisons: async () =>
+      [...lab.robots.values()].flatMap(({ id, level }) => {
+        if (level !== 'job') return [];
+        const comparisonId = lab.comparisonOf(id);
+        return [{ comparisonId, robotId: id }];
+      }),
+    readInventory: async (_tenantId, robotId) => {
+      if (lab.robot(robotId).isBlind) throw failure('ROBOT_UNAVAILABLE', 'the store does not answer');
+    },
+    judgeInventory: async (_tenantId, comparisonId) => {
+      lab.endComparison(comparisonId, null);
+    },
+    failComparison: async (_tenantId, comparisonId, why) => {
+      lab.endComparison(comparisonId, why);
+    },
+  };
+
   const hooked = hookedBy(options.hooks ?? {});
   const picklists = createFakePicklists(lab, client, taskQueue);
   const steps = hooked({
     ...storage,
     ...motion,
     ...robots,
+    ...inventory,
     ...picklists,
     ...createFakeScheduleActivities(lab),
     inspect,

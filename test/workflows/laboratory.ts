@@ -1,6 +1,7 @@
 import type { Mark, MotionOrder, MotionOutcome, SeenAt } from '../../activities/contract.ts';
 import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
+import type { RobotLevel } from '../../domain/controller.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
 import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
@@ -15,6 +16,8 @@ export interface FakePosition {
   readonly containerBarcode: string;
   sampleId: string | null;
   reservedBy: string | null;
+  /** why it may not be used */
+  blockedReason: string | null;
   /** ms since the epoch; null = no end */
   leaseEnd: number | null;
 }
@@ -91,10 +94,28 @@ export type RobotFault =
         | 'lost_unmoved'
         | 'stopped';
     }
-  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' };
+  | { readonly on: 'scan'; readonly how: 'unreadable' | 'foreign' | 'empty_carrier' }
+  | {
+      readonly on: 'transfer';
+      /** as above; `lost_sight` with the label read, `lost_unread` without */
+      readonly how:
+        | 'nothing_moved'
+        | 'moved_but_failed'
+        | 'dropped'
+        | 'no_answer'
+        | 'lost_sight'
+        | 'lost_unread'
+        | 'lost_unmoved'
+        | 'stopped'
+        | 'stays_in_carrier'
+        | 'unreadable'
+        | 'foreign'
+        | 'foreign_nothing_moved';
+    };
 
 export interface FakeRobot {
   readonly id: string;
+  readonly level: RobotLevel;
   fence: number;
   turnJobId: string | null;
   /** oldest first */
@@ -121,6 +142,13 @@ export interface FakeMotion {
   readonly outcome: MotionOutcome;
 }
 
+export interface FakeComparison {
+  readonly robotId: string;
+  isEnded: boolean;
+  /** why it came to nothing */
+  failure: string | null;
+}
+
 const LEASE_MS = 15 * 60_000;
 
 /** A store in memory: what is recorded, what is really where, and robots that obey or do not. */
@@ -133,6 +161,7 @@ export class Laboratory {
   readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly schedules = new Map<string, FakeSchedule>();
+  readonly comparisons = new Map<string, FakeComparison>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -172,15 +201,17 @@ export class Laboratory {
       containerBarcode: `BOX-${kind}`,
       sampleId: null,
       reservedBy: null,
+      blockedReason: null,
       leaseEnd: null,
     };
     this.positions.set(place.positionId, added);
     return added;
   }
 
-  addRobot(): FakeRobot {
+  addRobot(level: RobotLevel = 'motion'): FakeRobot {
     const added: FakeRobot = {
       id: this.newId(),
+      level,
       fence: 0,
       turnJobId: null,
       heldFaults: [],
@@ -247,6 +278,19 @@ export class Laboratory {
     };
     this.jobs.set(added.id, added);
     return added;
+  }
+
+  /** The comparison of a store's inventory that runs, begun when none does. */
+  comparisonOf(robotId: string): string {
+    const running = [...this.comparisons].find(([, each]) => each.robotId === robotId && !each.isEnded);
+    const id = running?.[0] ?? this.newId();
+    if (!running) this.comparisons.set(id, { robotId, isEnded: false, failure: null });
+    return id;
+  }
+
+  endComparison(id: string, failure: string | null): void {
+    const comparison = found(this.comparisons.get(id), `comparison ${id}`);
+    if (!comparison.isEnded) Object.assign(comparison, { isEnded: true, failure });
   }
 
   addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {

@@ -1,6 +1,7 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
+import type { RobotLevel } from '../../domain/controller.ts';
 import type { Refusal } from '../../domain/errors.ts';
 import type { FaultAnswer } from '../../domain/fault.ts';
 import type { FinalJobState, JobState, Phase } from '../../domain/job.ts';
@@ -42,6 +43,8 @@ export type Reservation =
       /** the robot's hand-off position, for work by robot */
       readonly handoff: PlaceRef | null;
       readonly robotId: string | null;
+      /** at which level that robot takes orders; `motion` where there is none */
+      readonly robotLevel: RobotLevel;
       readonly leaseExpiresAt: string | null;
       /** the laboratory's own waiting times, where they differ from the presets */
       readonly waits?: Partial<Waits>;

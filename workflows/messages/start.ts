@@ -3,6 +3,7 @@ import type { Actor } from '../../domain/actor.ts';
 import type { Confirmation } from '../../domain/confirmation.ts';
 import type { JobKind } from '../../domain/job.ts';
 import { CONTROL_QUEUE, workflowIds } from '../ids.ts';
+import type { InventoryInput } from './inventory.ts';
 import type { JobInput } from './job.ts';
 import { MOVE_SAMPLES, type MoveInput } from './move.ts';
 import type { PicklistInput } from './picklist.ts';
@@ -95,6 +96,23 @@ export function robotStartOptions(tenantId: string, robotId: string) {
     workflowTaskTimeout: '2 seconds' as const,
     typedSearchAttributes,
     staticSummary: `robot ${robotId}`,
+  };
+}
+
+/** Options with which the comparison of a store's inventory is started, by whoever asks for it or finds it begun. */
+export function inventoryStartOptions(input: InventoryInput) {
+  const { tenantId, robotId, comparisonId } = input;
+  const args: [InventoryInput] = [input];
+  const typedSearchAttributes: SearchAttributePair[] = [
+    { key: TENANT, value: tenantId },
+    { key: ROBOT_ID, value: robotId },
+  ];
+  return {
+    workflowId: workflowIds.inventory(tenantId, comparisonId),
+    args,
+    workflowTaskTimeout: '2 seconds' as const,
+    typedSearchAttributes,
+    staticSummary: `inventory of robot ${robotId}`,
   };
 }
 

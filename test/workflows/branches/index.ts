@@ -2,11 +2,13 @@ import type { Branches } from './branch.ts';
 import { doubts } from './doubt.ts';
 import { expedites } from './expedite.ts';
 import { failures } from './failing.ts';
+import { inventories } from './inventory.ts';
 import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
 import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
 import { reconciliations } from './reconcile.ts';
+import { relocations } from './relocation.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
 import { robotQueues } from './robot-queue.ts';
@@ -19,6 +21,8 @@ export const BRANCHES: Branches = {
   ...doubts,
   ...retrievals,
   ...moves,
+  ...relocations,
+  ...inventories,
   ...reconciliations,
   ...robots,
   ...picklists,
