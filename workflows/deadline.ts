@@ -38,7 +38,6 @@ export class Deadline {
  * @returns whether it is true
  */
 export async function within(ms: number, summary: string, isTrue: () => boolean): Promise<boolean> {
-  if (isTrue()) return true;
   const deadline = new Deadline(ms, summary);
   await condition(() => isTrue() || deadline.hasPassed);
   deadline.stop();

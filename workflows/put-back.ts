@@ -70,19 +70,22 @@ class PutBack {
 
   /** Fetches the tube from the hand-off. */
   async #fetch(at: Site): Promise<void> {
-    const picked = await this.#move('pick', at);
-    let left: TransferPlace | null = null;
-    if (picked.stop !== null || classifyPick(picked) === 'unknown')
-      left = await this.#doubt('pick', at, picked);
-    else if (classifyPick(picked) === 'picked') {
-      await this.#record({ kind: 'carrier', robotId: this.#robotId }, true);
-      left = 'carrier';
+    for (;;) {
+      const picked = await this.#move('pick', at);
+      const verdict = classifyPick(picked);
+      if (verdict === 'picked') {
+        await this.#record({ kind: 'carrier', robotId: this.#robotId }, true);
+        return;
+      }
+      if (picked.stop !== null || verdict === 'unknown') {
+        if ((await this.#doubt('pick', at, picked)) === 'carrier') return;
+      }
+      if (picked.stop !== null) continue; // it was kept from it
+      throw this.#stuck(
+        `The robot did not fetch the tube from ${labelOf(at)}: ${describeOutcome(picked)}`,
+        null,
+      );
     }
-    if (left === 'carrier') return;
-    throw this.#stuck(
-      `The robot did not fetch the tube from ${labelOf(at)}: ${describeOutcome(picked)}`,
-      null,
-    );
   }
 
   /** @returns whether the tube stands there now; otherwise the robot holds it still */

@@ -102,7 +102,7 @@ class Relocation {
     const isExplained = moved.stop === null && classifyTransfer(moved) === 'not_moved';
     const left: Left = isExplained ? { at: 'source', isTry: true } : await this.#doubt(moved);
     // Unless a person scanned it there.
-    const isUnread = classifyLabel(moved) === 'unread' && left.isDeviation !== true;
+    const isUnread = left.isDeviation !== true && classifyLabel(moved) === 'unread';
     if (left.at === 'target' && isUnread && this.#route.isReturn !== true) return this.#unread();
     if (left.at !== 'source' || !left.isTry) return left;
     this.#tries += 1;

@@ -466,7 +466,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     const isSilent = how === 'no_answer' || how === 'lost_sight' || how === 'lost_unmoved';
     const see = (at: { positionId: string } | { robotId: string }) =>
       isSilent ? null : lab.tubeAt(at) !== undefined;
-    const isRead = operation === 'scan' && how !== 'unreadable' && how !== 'empty_carrier';
+    const isRead =
+      operation === 'scan' && robot.stop === null && how !== 'unreadable' && how !== 'empty_carrier';
     const barcode = isRead && inCarrier ? (how === 'foreign' ? 'FOREIGN' : inCarrier.barcode) : null;
     return {
       state: isSilent ? 'UNKNOWN' : how === undefined || how === 'foreign' ? 'DONE' : 'FAILED',

@@ -14,6 +14,8 @@ const VALIDATOR = 'a replay runs no validator, and what a validator refuses is n
 const QUERY = 'a query is not in the history';
 const REFUSED_BEFORE =
   'only the type has it: the step that reserves refuses when no robot reaches the places';
+const NO_SITE =
+  'only the type has it: a motion has the site it goes to, and nothing is found at a site it does not have';
 const LEASE_ENDS = 'only the type has it: while a person is awaited, the lease has an end';
 
 /** Short, and each with a reason: the test fails when one of them is taken after all, or is there no more. */
@@ -38,6 +40,15 @@ export const UNTAKEN: readonly UntakenBranch[] = [
   },
   { file: 'workflows/relocation.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'const fence = this.#isAsked', ways: ['no'], why: PROGRAM_ERROR },
+  { file: 'workflows/doubt.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
+  { file: 'workflows/doubt.ts', code: 'return at === null ? [] : [seenAt(at)]', ways: ['yes'], why: NO_SITE },
+  { file: 'workflows/doubt.ts', code: 'if (place !== undefined)', ways: ['else'], why: NO_SITE },
+  {
+    file: 'workflows/doubt.ts',
+    code: "(site === null ? 'its place' : labelOf(site))",
+    ways: ['yes'],
+    why: NO_SITE,
+  },
   { file: 'workflows/turn.ts', code: 'if (fence === undefined)', ways: ['if'], why: PROGRAM_ERROR },
   {
     file: 'workflows/turn.ts',

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { PICK_TRIES } from '../../../domain/waits.ts';
 import { robotReleasedSignal } from '../../../workflows/messages/robot.ts';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { FakeRobot, RobotFault } from '../laboratory.ts';
@@ -48,6 +49,17 @@ async function release({ handle, robot }: { handle: RunningJob['handle']; robot:
   robot.stop = null;
   robot.heldFaults = [];
   await handle.signal(robotReleasedSignal, { faultId });
+}
+
+/** Nobody comes for a tube, the robot fails to fetch it, and its undo's own try to fetch it ends like this. */
+async function fetchedBack(floor: Floor, how: 'lost_sight' | 'stopped'): Promise<Recordable> {
+  const running = await floor.start({ kind: 'retrieval', mode: 'robot', limits: { pickupMs: 200 } });
+  await floor.reaches(running, 'AWAITING_PERSON', 'AT_HANDOFF');
+  running.robot.faults.push(...Array<RobotFault>(PICK_TRIES).fill(pick('nothing_moved')), pick(how));
+  if (how === 'lost_sight') return ends(running, 'FAILED', /put back/);
+  await floor.reaches(running, 'SAFETY_HOLD');
+  await release(running);
+  return ends(running, 'FAILED', /put back/);
 }
 
 /** The job stands in a safety hold; the robot is released, and the job goes on. */
@@ -222,6 +234,44 @@ export const doubts: Branches = {
     );
     return ends(running, 'FAILED', /says no/);
   },
+
+  'doubt--seen-once-and-too-late': async (floor) => {
+    const robot = floor.lab.addRobot();
+    robot.faults.push(pick('lost_sight'));
+    robot.isBlind = true;
+    // The first look sees nothing; the second would need a third that agrees, for which there is no time.
+    let looks = 0;
+    floor.hooks.set(robot.id, {
+      before: ({ name }) => {
+        if (name !== 'inspect') return;
+        looks += 1;
+        robot.isBlind = looks < 2;
+      },
+    });
+    const running = await floor.start({ ...byRobot, robot, limits: { observeMs: 50, observeEveryMs: 300 } });
+    await floor.reaches(running, 'AWAITING_OPERATOR');
+    expect(running.job.waitingFor).toMatchObject({ kind: 'outcome_unknown' });
+    await decides(floor, running, 'in_carrier', { next: 'go_on' });
+    return ends(running, 'COMPLETED');
+  },
+  'safety--held-for-longer-than-a-look': async (floor) => {
+    const running = await withFaults(floor, [pick('stopped')]);
+    let looks = 0;
+    const isHeld = new Promise<void>((resolve) => {
+      floor.hooks.set(running.job.id, {
+        before: ({ name }) => {
+          if (name === 'holdForSafety') running.robot.heldFaults = [floor.lab.newId()];
+          if (name === 'isHeld') looks += 1;
+          if (looks === 2) resolve();
+        },
+      });
+    });
+    await isHeld;
+    await release(running);
+    return ends(running, 'COMPLETED');
+  },
+  'doubt--fetched-back-without-being-seen': (floor) => fetchedBack(floor, 'lost_sight'),
+  'safety--stopped-while-it-is-fetched-back': (floor) => fetchedBack(floor, 'stopped'),
 
   'queue--the-turn-does-not-come': async (floor) => {
     const robot = floor.lab.addRobot();
