@@ -108,15 +108,6 @@ export async function inventoryRobots(db: Database, tenantId: string): Promise<s
   return (await read(db, tenantId, query)).map(({ id }) => id);
 }
 
-/** The administrator for whom a laboratory acts by itself: the one in service for longest. Null when there is none. */
-export async function standingAdministrator(db: Database, tenantId: string): Promise<Actor | null> {
-  const query = sql<{ id: string }>`
-    SELECT id FROM app_user WHERE tenant_id = ${tenantId} AND role = 'lab_administrator' AND disabled_at IS NULL
-    ORDER BY id LIMIT 1`.compile(db.kysely);
-  const [row] = await read(db, tenantId, query);
-  return row ? { tenantId, userId: row.id, role: 'lab_administrator', stationId: null } : null;
-}
-
 /** The comparisons of one store, newest first. @param limit 1–100 */
 export async function listComparisons(
   db: Database,

@@ -9,7 +9,10 @@ export const ROLES = [
 ] as const;
 export type Role = (typeof ROLES)[number];
 
-/** The user's id where no person acts: a restored laboratory that notes what it does not know any more. */
+/**
+ * The user's id where no person acts: a restored laboratory that notes what it does not know any more, a comparison of
+ * inventories that was due.
+ */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 /** The laboratory itself. No user has its id. */
