@@ -5,7 +5,7 @@ import type { FaultKind } from '../domain/fault.ts';
 import type { FinalJobState, JobKind, Phase } from '../domain/job.ts';
 import type { NextOfPicklist } from '../domain/picklist.ts';
 import type { RobotOrder } from '../domain/robot-order.ts';
-import type { RobotState, Standing, TurnRequest } from '../domain/turns.ts';
+import type { RobotState, Standing, TurnKey, TurnRequest } from '../domain/turns.ts';
 import type { Waits } from '../domain/waits.ts';
 import type {
   Answer,
@@ -15,9 +15,10 @@ import type {
   PlaceRef,
   Reservation,
 } from '../workflows/messages/job.ts';
+import type { RunEnd } from '../workflows/messages/schedule.ts';
 
 /**
- * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, handling.ts, robot.ts; fakes for workflow
+ * What workflows may do to the outside world. Real implementations: storage.ts, motion.ts, handling.ts, robot.ts, schedule.ts; fakes for workflow
  * tests: test/workflows/fakes.ts; test/activities/contract.test.ts holds the fakes against the real ones.
  *
  * Every step that writes is one transaction and idempotent: it stores its result under `workflowId/step` in
@@ -315,7 +316,7 @@ export interface HandlingActivities {
 export interface RobotActivities {
   /**
    * signal-with-start of the robot entity (a workflow cannot). A job whose priority changes while it waits asks again for
-   * the same turn under the next `revision`, from 1 on.
+   * the same turn under the next `revision`, from 1 on; it is put to the robot at which the job waits now.
    */
   requestTurn(
     ref: StepRef,
@@ -325,7 +326,8 @@ export interface RobotActivities {
     revision?: number,
   ): Promise<void>;
   /**
-   * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it.
+   * Signals the entity that the turn is over, or withdraws; first ends the turn in the database, where the job has it. The
+   * robot to which the request was handed over, and robots that wait for the gate, are told as well.
    * `ref.step` is `releaseStep(turn)` of domain/turns.ts, with the run behind it for a workflow that asks for no turn itself;
    * `turn` null gives back every turn of the job.
    */
@@ -335,27 +337,38 @@ export interface RobotActivities {
   /**
    * Step of the entity: fence + 1 and job_id in one transaction; returns the fence. Idempotent: a job that has the turn
    * gets its fence again. Null when the job is over, when another workflow answers for it now, or when it has given back
-   * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant. While the robot rests or
-   * is held, no turn begins: the answer is how it stands. A grant shows the queue behind it in robot_state and signals the
-   * job's workflow; one that is gone cannot be told, and its job is reconciled.
+   * this turn (step_result of `releaseStep(request.turn)`): a withdrawal may overtake the grant; also when the request was
+   * handed to another robot, which is told of it again. While the robot rests or is held, no turn begins: the answer is how
+   * it stands. `taken`: another job has the turn, or it is the turn of a robot behind the same gate. A grant shows the queue
+   * behind it in robot_state and signals the job's workflow; one that is gone cannot be told, and its job is reconciled.
    */
   grantTurn(
     tenantId: string,
     robotId: string,
     request: TurnRequest,
     waiting: readonly TurnRequest[],
-  ): Promise<{ readonly fence: number } | { readonly standing: Standing } | null>;
+  ): Promise<{ readonly fence: number } | { readonly standing: Standing } | { readonly taken: true } | null>;
   /** First step of an entity that continues none: what the database knows of the robot, and of who waits for it. */
   loadRobot(tenantId: string, robotId: string): Promise<RobotState>;
   /**
    * Step of the entity: carries out a person's command with its entry in the ledger. `key` names the command: a repeat
-   * does nothing. A refusal is a value. `standing` is how the robot stands afterwards; null when it is refused.
+   * does nothing. A refusal is a value. `standing` is how the robot stands afterwards; null when it is refused. When a fault
+   * is cleared, the workflow of the job with the turn is told (`robotReleased`).
    */
   commandRobot(
     robotId: string,
     key: string,
     order: RobotOrder,
   ): Promise<{ readonly answer: Answer; readonly standing: Standing | null }>;
+  /**
+   * Step of the entity of a robot in maintenance: hands requests to other robots that can do the work, writes that into
+   * their jobs and tells those robots. Returns the turns that wait elsewhere now; a repeat returns them again.
+   */
+  handQueueOver(
+    tenantId: string,
+    robotId: string,
+    requests: readonly TurnRequest[],
+  ): Promise<readonly TurnKey[]>;
   /** Step of the entity: shows its queue in robot_state. */
   projectRobot(tenantId: string, robotId: string, queue: readonly TurnRequest[]): Promise<void>;
 }
@@ -398,6 +411,28 @@ export interface PicklistActivities {
   stopTubes(tenantId: string, picklistId: string): Promise<void>;
   /** Waits, heartbeating, until `advancePicklist` has something to do; returns without it after some minutes. */
   awaitTubes(tenantId: string, picklistId: string): Promise<void>;
+}
+
+/** A run of a schedule that is to be looked at: which one, from 1 on. */
+export interface DueRun {
+  readonly scheduleId: string;
+  readonly run: number;
+}
+
+/** What the scan for due jobs does. All are local activities. */
+export interface ScheduleActivities {
+  /** Runs that are due, longest due first; at most 200, the rest at the next scan. Writes nothing. */
+  dueRuns(tenantId: string): Promise<readonly DueRun[]>;
+  /**
+   * Looks at a due run in one transaction: writes its job, or that it was missed or refused, and when the next is due; then
+   * starts the job's workflow. Of two that look at the same run at once the second finds what the first did and joins its
+   * workflow. A job that is left without one is started by the sweep.
+   * @throws NOT_FOUND
+   */
+  beginRun(
+    tenantId: string,
+    run: DueRun,
+  ): Promise<{ readonly outcome: RunEnd; readonly jobId: string | null }>;
 }
 
 /** Served on `gateway-<robot>` by the process that owns the wire; moves nothing. */

@@ -1,19 +1,21 @@
-import { ApplicationFailure, type SearchAttributePair, WorkflowNotFoundError } from '@temporalio/common';
+import { type SearchAttributePair, WorkflowNotFoundError } from '@temporalio/common';
 import type { SignalDefinition } from '@temporalio/workflow';
 import type { Database } from '../db/connection.ts';
+import { handRequestOver } from '../db/hand-over.ts';
 import { commandRobot } from '../db/robot-commands.ts';
 import { inTenant } from '../db/tenancy.ts';
 import { ASKED, robotStateOf } from '../db/turn-requests.ts';
-import { clearHold, endTurn, grantTurnTo, writeRobotQueue } from '../db/turns.ts';
+import { clearHold, endTurn, grantTurnTo, waitingAtGate, workflowAt, writeRobotQueue } from '../db/turns.ts';
 import { DomainError } from '../domain/errors.ts';
-import type { TurnRequest } from '../domain/turns.ts';
+import type { TurnKey, TurnRequest } from '../domain/turns.ts';
 import {
   faultSignal,
+  gateFreeSignal,
   ROBOT,
   type RobotInput,
   releaseTurnSignal,
   requestTurnSignal,
-  type TurnGranted,
+  robotReleasedSignal,
   turnGrantedSignal,
 } from '../workflows/messages/robot.ts';
 import { robotStartOptions } from '../workflows/messages/start.ts';
@@ -24,7 +26,7 @@ import { runStep } from './step.ts';
 /** What is needed of a workflow client: start the entity where it is not there, and tell it or a job something. */
 interface Signaller {
   getHandle(workflowId: string): {
-    signal(signal: SignalDefinition<[TurnGranted]>, granted: TurnGranted): Promise<void>;
+    signal<Told>(signal: SignalDefinition<[Told]>, told: Told): Promise<void>;
   };
   signalWithStart(
     workflow: string,
@@ -47,9 +49,6 @@ export interface RobotDependencies {
   readonly workflows: Signaller;
 }
 
-/** How long the entity waits before it asks again for a turn that the database says is another's, in ms. */
-const ASK_AGAIN_MS = 500;
-
 /** Turns at a robot: what the database says of them, and signals to the robot's entity. */
 export function createRobotActivities({ db, workflows }: RobotDependencies): RobotActivities {
   /** An entity that is not there yet is started by whoever has something to tell it. */
@@ -66,9 +65,14 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
     });
   }
 
-  async function tellJob({ workflowId, turn }: TurnRequest, fence: number): Promise<void> {
+  /** A job whose workflow is gone cannot be told: it is reconciled. */
+  async function tellJob<Told>(
+    workflowId: string,
+    signal: SignalDefinition<[Told]>,
+    told: Told,
+  ): Promise<void> {
     try {
-      await workflows.getHandle(workflowId).signal(turnGrantedSignal, { turn, fence });
+      await workflows.getHandle(workflowId).signal(signal, told);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
@@ -85,28 +89,46 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
           requestedAt: Date.now(),
           revision,
         };
-        const request = await runStep<TurnRequest>(
+        const { robotId: at, ...request } = await runStep<TurnRequest & { readonly robotId: string }>(
           db,
           ref,
           { params: ['requestTurn', robotId, priority, turn, revision] },
-          async () => ({ result: asked, mark: { robotId }, outcome: ASKED, detail: { robotId, turn } }),
+          async (_change, job) => {
+            // Who asks again may have been handed to another robot meanwhile, and not have heard of it.
+            const at = revision > 0 && job.robotId !== null ? job.robotId : robotId;
+            return {
+              result: { ...asked, robotId: at },
+              mark: { robotId: at },
+              outcome: ASKED,
+              detail: { robotId: at, turn },
+            };
+          },
         );
-        await tell(ref.actor.tenantId, robotId, requestTurnSignal, request);
+        await tell(ref.actor.tenantId, at, requestTurnSignal, request);
       }),
 
     releaseTurn: (ref, robotId, turn) =>
       failingAsWorkflowsExpect(async () => {
         const { tenantId } = ref.actor;
-        await runStep(
+        const { robots, atGate } = await runStep(
           db,
           ref,
           { params: ['releaseTurn', robotId, turn], evenWhenOver: true },
-          async (change) => {
-            const ended = await endTurn(change.tx, tenantId, robotId, ref.jobId);
-            return { result: { ended }, mark: {}, outcome: 'done', detail: { robotId, ended } };
+          async ({ tx }, job) => {
+            // The job may have been handed to another robot, and not have heard of it.
+            const robots = [...new Set([robotId, job.robotId ?? robotId])];
+            let ended = false;
+            const atGate: string[] = [];
+            for (const each of robots) {
+              if (!(await endTurn(tx, tenantId, each, ref.jobId))) continue;
+              ended = true;
+              atGate.push(...(await waitingAtGate(tx, tenantId, each)));
+            }
+            return { result: { robots, atGate }, mark: {}, outcome: 'done', detail: { robotId, ended } };
           },
         );
-        await tell(tenantId, robotId, releaseTurnSignal, { jobId: ref.jobId, turn });
+        for (const each of robots) await tell(tenantId, each, releaseTurnSignal, { jobId: ref.jobId, turn });
+        for (const each of atGate) await tell(tenantId, each, gateFreeSignal, {});
       }),
 
     reportFault: (ref, robotId, faultId, cleared) =>
@@ -133,21 +155,22 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
         });
         switch (grant.outcome) {
           case 'granted':
-            await tellJob(request, grant.fence);
+            await tellJob(request.workflowId, turnGrantedSignal, {
+              turn: request.turn,
+              fence: grant.fence,
+              robotId,
+            });
             return { fence: grant.fence };
           case 'withdrawn':
             return null;
           case 'not_now':
             return { standing: { dispatch: grant.dispatch, heldFaults: grant.heldFaults } };
+          case 'moved':
+            // It may have been changed since it was handed over: the robot that has it is told.
+            await tell(tenantId, grant.robotId, requestTurnSignal, request);
+            return null;
           case 'taken':
-            // Only after the entity was lost: the turn ends when that job releases it or is reconciled, not by time.
-            throw ApplicationFailure.create({
-              type: 'TURN_TAKEN',
-              message: 'Another job has the turn',
-              details: [{ code: 'ROBOT_UNAVAILABLE', detail: `Job ${grant.jobId} has the turn.` }],
-              category: 'BENIGN',
-              nextRetryDelay: ASK_AGAIN_MS,
-            });
+            return { taken: true };
         }
       }),
 
@@ -156,11 +179,29 @@ export function createRobotActivities({ db, workflows }: RobotDependencies): Rob
     commandRobot: (robotId, key, order) =>
       failingAsWorkflowsExpect(async () => {
         try {
-          return { answer: { outcome: 'accepted' }, standing: await commandRobot(db, robotId, key, order) };
+          const standing = await commandRobot(db, robotId, key, order);
+          if (order.command === 'clear') {
+            const workflowId = await workflowAt(db, order.actor.tenantId, robotId);
+            if (workflowId !== null)
+              await tellJob(workflowId, robotReleasedSignal, { faultId: order.faultId });
+          }
+          return { answer: { outcome: 'accepted' }, standing };
         } catch (error) {
           if (!(error instanceof DomainError) || error.code === 'INTERNAL') throw error;
           return { answer: { outcome: 'refused', refusal: error.toRefusal() }, standing: null };
         }
+      }),
+
+    handQueueOver: (tenantId, robotId, requests) =>
+      failingAsWorkflowsExpect(async () => {
+        const moved: TurnKey[] = [];
+        for (const request of requests) {
+          const heir = await inTenant(db, tenantId, (tx) => handRequestOver(tx, tenantId, robotId, request));
+          if (heir === null) continue;
+          await tell(tenantId, heir, requestTurnSignal, request);
+          moved.push({ jobId: request.jobId, turn: request.turn });
+        }
+        return moved;
       }),
 
     projectRobot: (tenantId, robotId, queue) =>

@@ -23,6 +23,7 @@ import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
 import { robotRoutes } from './routes/robots.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
 import { verificationRoutes } from './routes/verification.ts';
 
@@ -114,6 +115,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
     app.route('/', robotRoutes(dependencies));
     app.route('/', inventoryRoutes(dependencies));
     app.route('/', picklistRoutes(dependencies));
+    app.route('/', scheduleRoutes(dependencies));
   } else {
     for (const path of [
       '/automation/placement',
@@ -122,6 +124,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
       '/automation/robots/*',
       '/automation/picklists',
       '/automation/picklists/*',
+      '/automation/schedule',
+      '/automation/schedule/*',
     ]) {
       app.all(path, () => {
         throw new DomainError('FEATURE_OFF', AUTOMATION_OFF);

@@ -59,6 +59,16 @@ function describeIssue(issue: Issue, target: Place, data: unknown): InputProblem
     }));
   }
   if (issue.code === 'invalid_union' && value !== undefined) {
+    const whole = issue.errors.flatMap((variant) => (variant.length === 1 ? variant : []));
+    // Each alternative refuses the value as such: what it may be is all of them.
+    if (
+      whole.length > 1 &&
+      whole.length === issue.errors.length &&
+      whole.every(({ path }) => path.length === 0)
+    ) {
+      const either = [...new Set(whole.map((one) => wanted(one).replace(/^should /, '')))];
+      return [{ pointer, detail: `should ${either.join(', or ')}, but ${shown(value)}` }];
+    }
     const variants = issue.errors.map((variant) =>
       variant.flatMap((inner) =>
         describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, target, data),

@@ -1,4 +1,5 @@
 import type { JobRecord, JobStepRecord } from '../db/jobs.ts';
+import { priorityName } from '../domain/priority.ts';
 import type { Job, JobWithSteps, Started } from '../schemas/automation.ts';
 import {
   type ExposureClock,
@@ -44,7 +45,9 @@ export function presentJob(job: JobRecord, links: Links): Job {
     phase: job.phase,
     sampleId: job.sampleId,
     ...(job.robotId !== null && { robotId: job.robotId }),
+    ...(job.scheduleId && { scheduleId: job.scheduleId }),
     priority: job.priority,
+    priorityName: priorityName(job.priority),
     requestedBy: {
       userId: job.actor.userId,
       role: job.actor.role,

@@ -4,6 +4,7 @@ import { resolvePosition, resolveReference } from '../db/references.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Target } from '../domain/order.ts';
+import { type PriorityName, priorityOf } from '../domain/priority.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { ScanRequest, TargetChoice } from '../schemas/automation.ts';
 import type { ApiEnv } from './dependencies.ts';
@@ -11,7 +12,7 @@ import type { ProcessRequest } from './processes.ts';
 
 interface Common {
   readonly mode: 'hand' | 'robot';
-  readonly priority: number;
+  readonly priority: PriorityName | number;
 }
 
 interface PositionChoice {
@@ -33,9 +34,10 @@ interface NewSampleFields {
 }
 
 /** Turns what callers write into what processes are asked: references become ids, a scan gets its actor. */
-export function orderMaker(c: Context<ApiEnv>, common: Common) {
+export function orderMaker(c: Context<ApiEnv>, asked: Common) {
   const { actor, dependencies } = c.var;
   const { db } = dependencies;
+  const common = { mode: asked.mode, priority: priorityOf(asked.priority) };
   if (common.mode === 'robot' && !dependencies.features.automation) {
     throw new DomainError(
       'FEATURE_OFF',

@@ -12,6 +12,7 @@ import {
 } from '../db/picklists.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import { type PicklistPlace, planPicklist } from '../domain/picklist.ts';
+import { priorityOf } from '../domain/priority.ts';
 import type { PicklistPlan, PicklistReport, PicklistRequest } from '../schemas/picklist.ts';
 import { RUN_PICKLIST } from '../workflows/messages/picklist.ts';
 import { picklistStartOptions } from '../workflows/messages/start.ts';
@@ -139,7 +140,7 @@ export async function orderPicklist(c: Context<ApiEnv>, request: PicklistRequest
     kind,
     mode,
     name,
-    priority,
+    priority: priorityOf(priority),
     window,
     items: await planned(c, request),
   };

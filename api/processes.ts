@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   type Client,
   WithStartWorkflowOperation,
@@ -7,13 +7,13 @@ import {
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Context } from 'hono';
-import { v7 as uuidv7 } from 'uuid';
 import { findStoredReply, storeReply, takeKeyForJob } from '../db/idempotency.ts';
 import { insertJob, insertJobs, type JobRecord, jobRecord, type NewJob } from '../db/jobs.ts';
 import { inTenant } from '../db/tenancy.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError, ERRORS, type ErrorCode, type Refusal } from '../domain/errors.ts';
 import type { JobKind } from '../domain/job.ts';
+import { jobIdAt, timeOfId } from '../domain/job-id.ts';
 import type { Order } from '../domain/order.ts';
 import { RESERVED_UPDATE_ID } from '../workflows/ids.ts';
 import { type Reservation, reservedUpdate } from '../workflows/messages/job.ts';
@@ -57,7 +57,7 @@ export async function startProcesses(
 ): Promise<ProcessAnswer[]> {
   const { actor, idempotency } = c.var;
   if (idempotency?.jobId) return attach(c, idempotency, idempotency.jobId, resolve.length);
-  const moment = uuidv7();
+  const moment = Date.now();
   const seed = seedOf(c, idempotency);
   const outcomes = await inTurns(resolve, (one, index) =>
     orRefusal(async () => newJob(c, jobIdAt(moment, seed, index), await one())),
@@ -109,7 +109,7 @@ function attach(
   const { actor, dependencies } = c.var;
   const seed = seedOf(c, key);
   return inTurns(Array.from({ length: count }), async (_, index) => {
-    const job = await jobRecord(dependencies.db, actor.tenantId, jobIdAt(oneId, seed, index));
+    const job = await jobRecord(dependencies.db, actor.tenantId, jobIdAt(timeOfId(oneId), seed, index));
     if (job) return earlyAnswer(c, job);
     const detail = 'The first request with this Idempotency-Key was refused here; ask with a new key.';
     return { outcome: 'refused', jobId: null, refusal: { code: 'CONFLICT', detail } };
@@ -119,17 +119,6 @@ function attach(
 /** Keys belong to one actor: two people may use the same key in the same millisecond. */
 function seedOf(c: Context<ApiEnv>, key: IdempotencyClaim | null): Buffer {
   return key ? Buffer.concat([key.keyHash, Buffer.from(c.var.actor.userId)]) : randomBytes(32);
-}
-
-/**
- * The id of the n-th process of a request, a UUIDv7: the time of `moment`, the rest made from the seed. With an
- * Idempotency-Key the seed is its hash, so that one stored id leads a repeat to all the others.
- */
-function jobIdAt(moment: string, seed: Buffer, index: number): string {
-  const time = moment.replaceAll('-', '').slice(0, 12);
-  const rest = createHash('sha256').update(seed).update(`/${index}`).digest('hex');
-  const variant = ((Number.parseInt(rest.charAt(3), 16) & 0x3) | 0x8).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${rest.slice(0, 3)}-${variant}${rest.slice(4, 7)}-${rest.slice(7, 19)}`;
 }
 
 function newJob(c: Context<ApiEnv>, id: string, request: ProcessRequest): NewJob {

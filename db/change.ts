@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { CompiledQuery, Transaction } from 'kysely';
 import type pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
-import type { Actor } from '../domain/actor.ts';
+import type { Actor, SystemActor } from '../domain/actor.ts';
 import type { JsonValue } from '../domain/canonical.ts';
 import type { Aggregate, EventType } from '../domain/events.ts';
 import { type Commitment, commit, encodeContent, encodeLeaf, SALT_BYTES, sha256Hex } from '../domain/leaf.ts';
@@ -13,7 +13,7 @@ import { statementOf, transact } from './tenancy.ts';
 
 /** Who changes something, why, where and when. */
 export interface ChangeContext {
-  readonly actor: Actor;
+  readonly actor: Actor | SystemActor;
   readonly reason: ReasonCode;
   /** in the person's own words; recorded as a commitment whose value can be erased */
   readonly comment?: string;

@@ -1,7 +1,6 @@
 import { sql } from 'kysely';
-import type { ControllerView, RobotDriver } from '../domain/controller.ts';
+import type { RobotDriver } from '../domain/controller.ts';
 import type { Database } from './connection.ts';
-import { compareAfterRestore } from './restored-robot.ts';
 import { inTenant, read } from './tenancy.ts';
 
 /** A robot as the gateway needs it. */
@@ -75,42 +74,4 @@ export async function raiseNumber(
       .where('last_number', '<', latchedNumber)
       .execute(),
   );
-}
-
-/**
- * Projects what was heard of a robot into its state; `null` = it does not answer, and what was known stays.
- * The first word after a restore is compared with what the journal knew, which may take long in a large store.
- * @returns false when another gateway owns the controller: then nothing was written
- */
-export async function reportContact(
-  db: Database,
-  owner: { readonly tenantId: string; readonly robotId: string; readonly epoch: number },
-  view: ControllerView | null,
-): Promise<boolean> {
-  const heard = view && {
-    mode: view.mode,
-    busy: view.busy,
-    carrier_occupied: view.carrier,
-    error_code: view.errorCode,
-    last_contact_at: sql<Date>`clock_timestamp()`,
-  };
-  const contact = await inTenant(db, owner.tenantId, async (tx) => {
-    const turn = await tx
-      .selectFrom('robot_turn')
-      .select(['epoch', 'restored_number'])
-      .where('tenant_id', '=', owner.tenantId)
-      .where('robot_id', '=', owner.robotId)
-      .executeTakeFirst();
-    if (Number(turn?.epoch) !== owner.epoch) return null;
-    const seen = { connected: view !== null, ...heard };
-    await tx
-      .insertInto('robot_state')
-      .values({ tenant_id: owner.tenantId, robot_id: owner.robotId, ...seen })
-      .onConflict((conflict) => conflict.columns(['tenant_id', 'robot_id']).doUpdateSet(seen))
-      .execute();
-    return { isCompared: turn?.restored_number == null };
-  });
-  if (contact === null) return false;
-  if (view !== null && !contact.isCompared) await compareAfterRestore(db, owner, view.latchedNumber);
-  return true;
 }

@@ -1,5 +1,5 @@
 import { sql, type Transaction } from 'kysely';
-import type { Actor, Role } from '../domain/actor.ts';
+import type { Actor, Role, SystemActor } from '../domain/actor.ts';
 import { levelOf, type RobotDriver } from '../domain/controller.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Discrepancy, InventoryCounts, InventoryEntry } from '../domain/inventory.ts';
@@ -13,7 +13,7 @@ export interface ComparisonRecord {
   readonly robotId: string;
   readonly state: 'RUNNING' | 'COMPLETED' | 'FAILED';
   readonly cause: 'asked' | 'schedule';
-  readonly actor: Actor;
+  readonly actor: Actor | SystemActor;
   readonly startedAt: Date;
   readonly endedAt: Date | null;
   /** null until it was compared */
@@ -30,7 +30,7 @@ interface ComparisonRow {
   state: ComparisonRecord['state'];
   cause: ComparisonRecord['cause'];
   actor_id: string;
-  actor_role: Role;
+  actor_role: Role | 'system';
   station_id: string | null;
   started_at: Date;
   ended_at: Date | null;
@@ -70,7 +70,7 @@ function comparisonOf(tenantId: string, row: ComparisonRow): ComparisonRecord {
  */
 export function beginComparison(
   db: Database,
-  actor: Actor,
+  actor: Actor | SystemActor,
   robotId: string,
   cause: ComparisonRecord['cause'],
 ): Promise<ComparisonRecord> {

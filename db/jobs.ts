@@ -28,6 +28,8 @@ export interface NewJob {
   readonly priority: number;
   readonly actor: Actor;
   readonly input: JobOrder;
+  /** the schedule it is a run of */
+  readonly scheduleId?: string | null;
 }
 
 /** One thing that happened in a job. */
@@ -59,6 +61,7 @@ export interface JobFilter {
   readonly kind?: JobKind;
   readonly sampleId?: string;
   readonly robotId?: string;
+  readonly scheduleId?: string;
   /** true: only jobs that are not over; false: only those that are */
   readonly live?: boolean;
   /** id of the last job of the page before: ids are UUIDv7 and rise with time */
@@ -82,6 +85,7 @@ export interface JobRow {
   readonly actor_role: Role;
   readonly station_id: string | null;
   readonly input: JobOrder;
+  readonly schedule_id: string | null;
   readonly result: JsonObject | null;
   readonly question: JsonObject | null;
   readonly fault_id: string | null;
@@ -111,10 +115,10 @@ export async function insertJob(tx: Transaction<DB>, job: NewJob): Promise<void>
 function insertion(job: NewJob): RawBuilder<unknown> {
   return sql`
     INSERT INTO job (tenant_id, id, kind, mode, workflow_id, sample_id, robot_id, priority,
-                     actor_id, actor_role, station_id, input)
+                     actor_id, actor_role, station_id, input, schedule_id)
     VALUES (${job.actor.tenantId}, ${job.id}, ${job.kind}, ${job.mode}, ${job.workflowId}, ${job.sampleId},
             ${job.robotId}, ${job.priority}, ${job.actor.userId}, ${job.actor.role}, ${job.actor.stationId},
-            ${JSON.stringify(job.input)}::jsonb)`;
+            ${JSON.stringify(job.input)}::jsonb, ${job.scheduleId ?? null})`;
 }
 
 /** A job, and the exposure of the tube it has. */
@@ -152,6 +156,7 @@ export async function listJobs(db: Database, tenantId: string, filter: JobFilter
   if (filter.state) conditions.push(sql`state = ${filter.state}`);
   if (filter.kind) conditions.push(sql`kind = ${filter.kind}`);
   if (filter.sampleId) conditions.push(sql`job.sample_id = ${filter.sampleId}`);
+  if (filter.scheduleId) conditions.push(sql`schedule_id = ${filter.scheduleId}`);
   if (filter.robotId) conditions.push(sql`job.robot_id = ${filter.robotId}`);
   if (filter.live === true) conditions.push(sql`finished_at IS NULL`);
   if (filter.live === false) conditions.push(sql`finished_at IS NOT NULL`);
@@ -184,6 +189,7 @@ export function jobFromRow(row: JobRow): JobRecord {
       stationId: row.station_id,
     },
     input: row.input,
+    scheduleId: row.schedule_id,
     result: row.result,
     question: row.question,
     faultId: row.fault_id,

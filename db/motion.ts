@@ -314,14 +314,26 @@ export async function readMotion(db: Database, tenantId: string, commandId: stri
   return row ? motionOf(row) : null;
 }
 
-/** The one command of a robot that is accepted or sent and has no result; null when there is none. */
-export async function liveMotion(db: Database, tenantId: string, robotId: string): Promise<Motion | null> {
+/**
+ * The one command of a robot that is accepted or sent and has no result; null when there is none. `isHeldBack`: it was not
+ * sent, and a person lets the robot begin no motion now.
+ */
+export async function liveMotion(
+  db: Database,
+  tenantId: string,
+  robotId: string,
+): Promise<(Motion & { readonly isHeldBack: boolean }) | null> {
   const query = selectMotion(db.kysely)
+    .select(
+      sql<boolean>`state = 'ACCEPTED' AND EXISTS (
+        SELECT FROM robot_state s WHERE s.tenant_id = motion.tenant_id AND s.robot_id = motion.robot_id
+          AND s.dispatch = 'paused_now')`.as('is_held_back'),
+    )
     .where('tenant_id', '=', tenantId)
     .where('robot_id', '=', robotId)
     .where('state', 'in', ['ACCEPTED', 'SENT']);
   const [row] = await read(db, tenantId, query.compile());
-  return row ? motionOf(row) : null;
+  return row ? { ...motionOf(row), isHeldBack: row.is_held_back } : null;
 }
 
 /**
@@ -340,9 +352,13 @@ export function markSent(
   latchedBefore: number,
 ): Promise<SendRight> {
   return inTenant(db, key.tenantId, async (tx) => {
-    const { rows } = await sql<{ owned: boolean; granted: boolean; sent: boolean }>`
+    // A person's "pause now" that is being written is either seen, or comes after this motion has begun.
+    const { rows } = await sql<{ owned: boolean; granted: boolean; paused: boolean; sent: boolean }>`
       WITH turn AS (
         SELECT epoch, fence, job_id FROM robot_turn
+        WHERE tenant_id = ${key.tenantId} AND robot_id = ${key.robotId} FOR SHARE
+      ), standing AS (
+        SELECT dispatch FROM robot_state
         WHERE tenant_id = ${key.tenantId} AND robot_id = ${key.robotId} FOR SHARE
       ), sent AS (
         UPDATE motion m SET state = 'SENT', epoch = turn.epoch, sent_at = clock_timestamp(),
@@ -351,17 +367,20 @@ export function markSent(
         WHERE m.tenant_id = ${key.tenantId} AND m.robot_id = ${key.robotId} AND m.number = ${key.number}
           AND m.state = 'ACCEPTED' AND turn.epoch = ${key.epoch}
           AND turn.fence = m.fence AND turn.job_id = m.job_id
+          AND NOT EXISTS (SELECT FROM standing WHERE dispatch = 'paused_now')
         RETURNING 1
       )
       SELECT coalesce((SELECT epoch = ${key.epoch} FROM turn), false) AS owned,
              coalesce((SELECT turn.fence = m.fence AND turn.job_id = m.job_id FROM turn, motion m
                        WHERE m.tenant_id = ${key.tenantId} AND m.robot_id = ${key.robotId}
                          AND m.number = ${key.number}), false) AS granted,
+             EXISTS (SELECT FROM standing WHERE dispatch = 'paused_now') AS paused,
              EXISTS (SELECT FROM sent) AS sent`.execute(tx);
     const right = rows[0];
     if (right?.sent) return 'sent';
     if (!right?.owned) return 'epoch_lost';
-    return right.granted ? 'not_accepted' : 'turn_lost';
+    if (!right.granted) return 'turn_lost';
+    return right.paused ? 'paused' : 'not_accepted';
   });
 }
 

@@ -7,9 +7,10 @@ import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import { lockSamples, moveSampleCustody, positionIn, recordSample } from './custody.ts';
 import { lockPlaces } from './places.ts';
+import { openRobotFault } from './robot-faults.ts';
+import { pauseSchedules } from './schedule-changes.ts';
 import type { DB } from './schema.ts';
 import { inTenant } from './tenancy.ts';
-import { holdRobot } from './turns.ts';
 
 /**
  * How far epoch, fence and command number rise: above whatever was granted or sent between the backup and the restore.
@@ -28,6 +29,8 @@ export interface RestoredMark {
   readonly motions: number;
   /** open jobs, which the sweep parks */
   readonly jobs: number;
+  /** planned jobs that were paused: some may have been done since */
+  readonly schedules: number;
   /** samples of those jobs: UNKNOWN, with candidates */
   readonly unknown: number;
   /** samples whose record stands, and which nothing has seen since */
@@ -42,7 +45,7 @@ export function restoreContext(tenantId: string, device: string): ChangeContext 
 /**
  * Makes a tenant's restored rows safe to work on, before any process of the laboratory runs: nobody's turn and no
  * gateway's epoch from before is worth anything, no command is sent or waited for, every robot is held until a person
- * at it clears the fault, open jobs are answered for by no workflow, and of no tube more is claimed than is known.
+ * at it clears the fault, open jobs are answered for by no workflow, nothing planned begins, and of no tube more is claimed than is known.
  * @param takenAt when the backup was taken
  * @param restoredId `workflowIds.restored`: the id that answers for an open job until it is taken over
  * Repeating it is safe: everything is held once more.
@@ -60,7 +63,9 @@ export async function markRestored(
     const motions = await forgetMotions(tx, tenantId);
     const jobs = await orphanJobs(tx, tenantId, restoredId);
     const unknown = await loseTubesOfJobs(change, tenantId, jobs);
-    return { robots, motions, jobs: jobs.length, unknown };
+    const reason = `The laboratory was restored to what it knew at ${takenAt.toISOString()}.`;
+    const schedules = await pauseSchedules(change, { actor: context.actor, reason });
+    return { robots, motions, jobs: jobs.length, schedules, unknown };
   });
   return { ...marked, unverified: await withdrawWitnesses(db, context) };
 }
@@ -84,9 +89,7 @@ async function holdRobots(change: Change, tenantId: string, takenAt: Date): Prom
     const detail =
       `The laboratory was restored to what it knew at ${takenAt.toISOString()}. What ${name} has done since is not ` +
       'recorded: look into its carrier, its hand-off and its store before it is cleared.';
-    await sql`INSERT INTO robot_fault (tenant_id, id, robot_id, kind, detail)
-      VALUES (${tenantId}, ${faultId}, ${id}, 'restored', ${detail})`.execute(tx);
-    await holdRobot(tx, tenantId, id, faultId);
+    await openRobotFault(tx, { tenantId, robotId: id, id: faultId, kind: 'restored', detail, jobId: null });
     // What was heard of it is as old as the backup.
     await sql`UPDATE robot_state SET connected = false WHERE tenant_id = ${tenantId} AND robot_id = ${id}`.execute(
       tx,

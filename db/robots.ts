@@ -2,8 +2,10 @@ import { sql, type Transaction } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import type { RobotDriver } from '../domain/controller.ts';
 import { DomainError } from '../domain/errors.ts';
+import type { Dispatch } from '../domain/turns.ts';
 import { type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import type { RobotFaultKind } from './robot-faults.ts';
 import type { DB } from './schema.ts';
 import { read, sqlStateOf } from './tenancy.ts';
 
@@ -16,7 +18,25 @@ export interface RobotRecord {
   readonly driver: RobotDriver;
   /** from the controller; null before the first contact */
   readonly mode: 'auto' | 'manual' | 'estop' | null;
-  readonly dispatch: 'running' | 'paused' | 'maintenance';
+  /** robots of the same gate never have a turn at the same time; null: it shares none */
+  readonly gate: string | null;
+  /** a door is open, the store is in alarm, the robot is locked out: as last heard; null: its controller does not tell */
+  readonly doorOpen: boolean | null;
+  readonly unitAlarm: boolean | null;
+  readonly lockedOut: boolean | null;
+  readonly lockoutSeenAt: Date | null;
+  /** when it was last seen to come back to automatic mode: its hardware reset */
+  readonly resetSeenAt: Date | null;
+  /** what holds it, oldest first */
+  readonly faults: readonly {
+    readonly id: string;
+    readonly kind: RobotFaultKind;
+    readonly detail: string;
+    readonly jobId: string | null;
+    /** RFC 3339 */
+    readonly raisedAt: string;
+  }[];
+  readonly dispatch: Dispatch;
   readonly connected: boolean;
   readonly busy: boolean | null;
   readonly carrierOccupied: boolean | null;
@@ -41,6 +61,11 @@ export async function listRobots(db: Database, tenantId: string, id?: string): P
       SELECT r.id, r.name, r.store_id AS "storeId", r.handoff_id AS "handoffId", r.driver, s.mode,
              coalesce(s.dispatch, 'running') AS dispatch, coalesce(s.connected, false) AS connected, s.busy,
              s.carrier_occupied AS "carrierOccupied", s.error_code AS "errorCode",
+             r.gate, s.door_open AS "doorOpen", s.unit_alarm AS "unitAlarm", s.locked_out AS "lockedOut",
+             s.lockout_seen_at AS "lockoutSeenAt", s.reset_seen_at AS "resetSeenAt",
+             (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'kind', f.kind, 'detail', f.detail,
+                'jobId', f.job_id, 'raisedAt', f.raised_at) ORDER BY f.raised_at, f.id), '[]')
+              FROM robot_fault f WHERE f.tenant_id = r.tenant_id AND f.robot_id = r.id AND f.cleared_at IS NULL) AS faults,
              s.last_contact_at AS "lastContactAt", s.held_fault_id AS "heldFaultId", t.job_id AS "currentJobId",
              coalesce(s.queue, '[]') AS queue
       FROM robot r
@@ -60,6 +85,8 @@ export interface NewRobot {
   readonly host: string;
   readonly port: number;
   readonly unitId: number;
+  /** left out: it shares none */
+  readonly gate?: string | null;
 }
 
 /**
@@ -89,6 +116,7 @@ export async function enrolRobot(
         });
       }
       const id = uuidv7();
+      const gate = robot.gate ?? null;
       const row = { tenant_id: tenantId, robot_id: id };
       await tx
         .insertInto('robot')
@@ -102,6 +130,7 @@ export async function enrolRobot(
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
+          gate,
         })
         .execute();
       await tx.insertInto('robot_turn').values(row).execute();
@@ -122,6 +151,7 @@ export async function enrolRobot(
           host: robot.host,
           port: robot.port,
           unit_id: robot.unitId,
+          gate,
         },
         data: { robot_id: id, store_id: robot.storeId, handoff_id: robot.handoffId },
       });
@@ -132,6 +162,13 @@ export async function enrolRobot(
         handoffId: robot.handoffId,
         driver: robot.driver,
         mode: null,
+        gate,
+        doorOpen: null,
+        unitAlarm: null,
+        lockedOut: null,
+        lockoutSeenAt: null,
+        resetSeenAt: null,
+        faults: [],
         dispatch: 'running',
         connected: false,
         busy: null,

@@ -173,6 +173,7 @@ export interface Job {
   result: Json | null;
   robot_id: string | null;
   sample_id: string;
+  schedule_id: string | null;
   started_at: Timestamp | null;
   state: Generated<string>;
   station_id: string | null;
@@ -412,6 +413,7 @@ export interface RobotState {
   queue: Generated<Json>;
   reset_seen_at: Timestamp | null;
   robot_id: string;
+  stop_seen_at: Timestamp | null;
   tenant_id: string;
   unit_alarm: boolean | null;
 }
@@ -419,6 +421,7 @@ export interface RobotState {
 export interface RobotTurn {
   epoch: Generated<number>;
   fence: Generated<number>;
+  gate_asked_at: Timestamp | null;
   gateway: string | null;
   job_id: string | null;
   last_number: Generated<number>;
@@ -448,6 +451,33 @@ export interface Sample {
   warm_since: Timestamp | null;
   witness: string;
   zone: string;
+}
+
+export interface Schedule {
+  after_job_id: string | null;
+  change_reason: string | null;
+  changed_at: Timestamp | null;
+  changed_by: string | null;
+  created_at: Timestamp;
+  created_by: string;
+  daily_window: Json | null;
+  grace_minutes: number;
+  id: Generated<string>;
+  job_order: Json;
+  kind: string;
+  last_run: Json | null;
+  max_runs: number | null;
+  mode: string;
+  next_due: Timestamp | null;
+  priority: number;
+  reason: string;
+  runs: Generated<number>;
+  sample_id: string;
+  state: Generated<string>;
+  tenant_id: string;
+  trigger: Json;
+  until: Timestamp | null;
+  version: Generated<number>;
 }
 
 export interface Session {
@@ -518,6 +548,7 @@ export interface DB {
   robot_state: RobotState;
   robot_turn: RobotTurn;
   sample: Sample;
+  schedule: Schedule;
   session: Session;
   station: Station;
   step_result: StepResult;

@@ -21,7 +21,8 @@ export interface OpenRequest {
 }
 
 /**
- * What live jobs asked of robots, by the steps they wrote: it outlives the workflow that queues them.
+ * What live jobs asked of robots, by the steps they wrote: it outlives the workflow that queues them. A job asks one robot
+ * at a time, the one in its row: that may be another than the one it asked, after a hand-over.
  * @param of one robot; or every robot, but only jobs on which nothing was written for `quietMs` milliseconds
  */
 export async function openRequests(
@@ -31,21 +32,21 @@ export async function openRequests(
 ): Promise<OpenRequest[]> {
   const wanted =
     'robotId' in of
-      ? sql`s.detail ->> 'robotId' = ${of.robotId}`
+      ? sql`j.robot_id = ${of.robotId}`
       : sql`j.updated_at < now() - ${of.quietMs} * interval '1 millisecond'`;
   return read(
     db,
     tenantId,
     sql<OpenRequest>`
-      SELECT s.detail ->> 'robotId' AS "robotId", a.result AS request, t.fence,
+      SELECT j.robot_id AS "robotId", a.result - 'robotId' AS request, t.fence,
              coalesce(r.queue @> jsonb_build_array(jsonb_build_object('jobId', j.id, 'turn', s.detail -> 'turn')), false)
                AS "isQueued"
       FROM job j
       JOIN job_step s ON s.tenant_id = j.tenant_id AND s.job_id = j.id AND s.outcome = ${ASKED}
       JOIN step_result a ON a.tenant_id = j.tenant_id AND a.step_key = j.workflow_id || '/' || s.step
-      LEFT JOIN robot_turn t ON t.tenant_id = j.tenant_id AND t.robot_id::text = s.detail ->> 'robotId' AND t.job_id = j.id
-      LEFT JOIN robot_state r ON r.tenant_id = j.tenant_id AND r.robot_id::text = s.detail ->> 'robotId'
-      WHERE j.tenant_id = ${tenantId} AND j.finished_at IS NULL AND ${wanted}
+      LEFT JOIN robot_turn t ON t.tenant_id = j.tenant_id AND t.robot_id = j.robot_id AND t.job_id = j.id
+      LEFT JOIN robot_state r ON r.tenant_id = j.tenant_id AND r.robot_id = j.robot_id
+      WHERE j.tenant_id = ${tenantId} AND j.finished_at IS NULL AND j.robot_id IS NOT NULL AND ${wanted}
         AND NOT EXISTS (
           SELECT FROM step_result g WHERE g.tenant_id = j.tenant_id
             AND g.step_key IN (j.workflow_id || '/' || ${RELEASE_STEP} || (s.detail ->> 'turn'),

@@ -8,6 +8,8 @@ export interface LiveMotion extends WireCommand {
   readonly latchedBefore: number | null;
   /** ms since it was sent */
   readonly sentAgoMs: number | null;
+  /** it was not sent, and a person lets the robot begin no motion now */
+  readonly isHeldBack: boolean;
 }
 
 /** The journal of one robot's motions. Each call is one transaction; each may throw when the database does not answer. */

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControllerView, interlockRefusal, judgeSent, readingOf } from '../domain/controller.ts';
+import {
+  type ControllerView,
+  interlockRefusal,
+  judgeSent,
+  readingOf,
+  safetyStop,
+} from '../domain/controller.ts';
 import type { LiveMotion, MotionJournal } from './motion-journal.ts';
 import { ForeignOperation, type RobotWire, type WireCommand } from './robot-wire.ts';
 
@@ -116,7 +122,7 @@ export class RobotGateway {
       while (!this.#stopping) {
         await this.#guarded(async () => {
           const motion = await this.#journal.live();
-          if (!motion) await this.#lookIdle();
+          if (!motion || motion.isHeldBack) await this.#lookIdle();
           else await this.#serve(motion);
         });
       }
@@ -172,10 +178,14 @@ export class RobotGateway {
   async #reportWhenDue(view: ControllerView | null): Promise<void> {
     if (performance.now() < this.#reportedAt + this.#timing.lookEveryMs) return;
     // What is shown of a moving robot may lag; watching it must not stop for that.
-    await this.#report(view).catch((error: unknown) => {
-      if (error instanceof EpochLost) throw error;
-    });
+    await this.#report(view).catch(this.#notNow);
   }
+
+  /** A report that failed is made again at the next look. */
+  readonly #notNow = (error: unknown): void => {
+    if (error instanceof EpochLost) throw error;
+    this.#log.warn({ err: error }, 'cannot report what the robot shows');
+  };
 
   // ── one command ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,6 +217,10 @@ export class RobotGateway {
         throw new EpochLost();
       case 'turn_lost':
         await this.#settle(motion, 'FAILED', view, 'the command was not sent: the turn of its job is over');
+        return;
+      case 'paused':
+        // Told when it may begin: the journal is read again then, and the interlock is looked at again.
+        this.#untriggered = 0;
         return;
       case 'not_accepted':
         throw new Error(
@@ -377,6 +391,8 @@ export class RobotGateway {
     detail: string,
   ): Promise<void> {
     const reading = readingOf(motion, view, detail);
+    // Whoever hears of the result finds the fault that holds the robot already there.
+    if (view && safetyStop(view) !== null) await this.#report(view).catch(this.#notNow);
     while (!this.#abandoned) {
       try {
         const answer = await this.#journal.settle(motion.number, this.#epoch, state, reading);

@@ -9,17 +9,6 @@ export const ROLES = [
 ] as const;
 export type Role = (typeof ROLES)[number];
 
-/**
- * The user's id where no person acts: a restored laboratory that notes what it does not know any more, a comparison of
- * inventories that was due.
- */
-const NOBODY = '00000000-0000-0000-0000-000000000000';
-
-/** The laboratory itself. No user has its id. */
-export function systemActor(tenantId: string): Actor {
-  return { tenantId, userId: NOBODY, role: 'lab_administrator', stationId: null };
-}
-
 /** Who does something, and where: on every change and in every workflow input. */
 export interface Actor {
   readonly tenantId: string;
@@ -27,4 +16,17 @@ export interface Actor {
   readonly role: Role;
   /** the enrolled station, when the token was obtained at one */
   readonly stationId: string | null;
+}
+
+/**
+ * Nobody: what a robot's controller reports, or a restored laboratory does not know any more, the system enters by itself. Its entries bear the nil UUID and a role that no
+ * user can have, and name the device that saw it.
+ */
+export interface SystemActor extends Omit<Actor, 'role'> {
+  readonly role: 'system';
+}
+
+/** The system in one laboratory. */
+export function systemActor(tenantId: string): SystemActor {
+  return { tenantId, userId: '00000000-0000-0000-0000-000000000000', role: 'system', stationId: null };
 }

@@ -149,9 +149,10 @@ export interface MotionReading {
  * - `sent`: committed; the one trigger may go out
  * - `epoch_lost`: another gateway owns the controller; nothing changed
  * - `turn_lost`: the job's turn is over; nothing changed
+ * - `paused`: a person lets the robot begin no motion now; nothing changed
  * - `not_accepted`: it was sent or settled before; nothing changed
  */
-export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'not_accepted';
+export type SendRight = 'sent' | 'epoch_lost' | 'turn_lost' | 'paused' | 'not_accepted';
 
 /**
  * The part of a view that says something of one command, with a sentence for people. A barcode belongs to the command

@@ -36,6 +36,11 @@ export const EVENT_TYPES = [
   'automation.picklist.ordered',
   'automation.picklist.cancel_requested',
   'automation.picklist.finished',
+  'automation.schedule.created',
+  'automation.schedule.changed', // by a person, or because the job it waits for is over
+  'automation.schedule.cancelled',
+  'automation.schedule.ran', // its job is written, or could not be
+  'automation.schedule.missed', // nothing was started: too late, or the job before ended otherwise than asked
   'alarm.raised',
   'alarm.escalated',
   'alarm.cleared',
@@ -59,6 +64,7 @@ export const AGGREGATES = [
   'deviation',
   'exposure_budget',
   'picklist',
+  'schedule',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

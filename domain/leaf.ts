@@ -18,9 +18,9 @@ export interface Leaf {
   /** state or custody before and after, as labels without free text; null where the record has none */
   readonly from: string | null;
   readonly to: string | null;
-  /** who: the user's id */
+  /** who: the user's id; the nil UUID and `system` for what nobody did */
   readonly actor: string;
-  readonly role: Role;
+  readonly role: Role | 'system';
   /** where: `station:<id>` or another device's label; null when unknown */
   readonly device: string | null;
   /** RFC 3339, UTC, milliseconds */

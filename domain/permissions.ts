@@ -1,4 +1,5 @@
 import type { Role } from './actor.ts';
+import type { JobKind } from './job.ts';
 
 const EVERYBODY = [
   'lab_administrator',
@@ -55,6 +56,8 @@ export const PERMISSIONS = {
   'picklist.read': MEMBERS,
   'picklist.order': BENCH,
   'picklist.cancel': BENCH,
+  'schedule.read': MEMBERS,
+  'schedule.edit': BENCH,
   'robot.read': MEMBERS,
   'robot.enrol': ['lab_administrator'],
   'robot.inventory': KEEPERS,
@@ -63,6 +66,13 @@ export const PERMISSIONS = {
 } as const satisfies Readonly<Record<string, readonly Role[]>>;
 
 export type Action = keyof typeof PERMISSIONS;
+
+/** What somebody must be allowed to have such a job done. */
+export const ACTION_OF_JOB = {
+  placement: 'sample.place',
+  retrieval: 'sample.retrieve',
+  move: 'sample.move',
+} as const satisfies Readonly<Record<JobKind, Action>>;
 
 /** True when people of this role may do this. */
 export function mayDo(role: Role, action: Action): boolean {

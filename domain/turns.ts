@@ -1,3 +1,5 @@
+import { byUrgency } from './priority.ts';
+
 /** A job that wants, or has, a robot's turn. */
 export interface TurnRequest {
   readonly jobId: string;
@@ -5,9 +7,9 @@ export interface TurnRequest {
   readonly turn: number;
   /** workflow that gets the `turnGranted` signal */
   readonly workflowId: string;
-  /** higher goes first */
+  /** 0–100, higher goes first; waiting raises it: domain/priority.ts */
   readonly priority: number;
-  /** order among equal priorities: milliseconds since the epoch, stamped by the activity that asks */
+  /** milliseconds since the epoch, stamped by the activity that asks */
   readonly requestedAt: number;
   /** how often the job's priority has changed since it asked first; left out: never. The newest counts */
   readonly revision?: number;
@@ -18,9 +20,15 @@ export interface GrantedTurn extends TurnRequest {
   readonly fence: number;
 }
 
+/**
+ * What people want of a robot. `paused`: it rests after the turn under way; `paused_now`: that turn rests as well, after the
+ * motion under way; `maintenance`: it rests after the turn under way, and others do what waits for it, if they can.
+ */
+export type Dispatch = 'running' | 'paused' | 'paused_now' | 'maintenance';
+
 /** Whether a robot may begin a turn; the database has the truth of it. */
 export interface Standing {
-  readonly dispatch: 'running' | 'paused' | 'maintenance';
+  readonly dispatch: Dispatch;
   /** faults not resolved yet, oldest first: while there is one, no turn is granted */
   readonly heldFaults: readonly string[];
 }
@@ -60,11 +68,9 @@ const labelOf = (key: TurnKey): string => `${key.jobId}/${key.turn ?? 'all'}`;
 const covers = (key: TurnKey, request: TurnRequest): boolean =>
   key.jobId === request.jobId && (key.turn === null || key.turn === request.turn);
 
-/** Which of two requests goes first: priority, then who asked first, then the job's id so that the order is total. */
+/** Which of two requests goes first: by urgency, which ages, then by the job's id so that the order is total. */
 function byOrder(a: TurnRequest, b: TurnRequest): number {
-  if (a.priority !== b.priority) return b.priority - a.priority;
-  if (a.requestedAt !== b.requestedAt) return a.requestedAt - b.requestedAt;
-  return labelOf(a) < labelOf(b) ? -1 : 1;
+  return byUrgency(a, b) || (labelOf(a) < labelOf(b) ? -1 : 1);
 }
 
 /**
@@ -100,6 +106,15 @@ export function settle(state: RobotState, key: TurnKey): RobotState {
     current: state.current !== null && covers(key, state.current) ? null : state.current,
     settledTurns: [...state.settledTurns, label].slice(-SETTLED_TURNS_KEPT),
   };
+}
+
+/**
+ * Takes requests out of the queue that wait here no more: their jobs went to another robot, or need no turn. Unlike an ended
+ * turn they are not remembered: a job that another robot hands back is queued again.
+ */
+export function takeOut(state: RobotState, keys: readonly TurnKey[]): RobotState {
+  const stays = (waiting: TurnRequest) => !keys.some((key) => covers(key, waiting));
+  return state.queue.every(stays) ? state : { ...state, queue: state.queue.filter(stays) };
 }
 
 /** The request whose turn it is now; null while the robot works, rests or is held, or nobody waits. */

@@ -62,9 +62,21 @@ export const TargetChoice = z
   .openapi('TargetChoice');
 export type TargetChoice = z.infer<typeof TargetChoice>;
 
-const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
+export const PositionChoice = z.strictObject({ location: Reference, position: PositionLabel });
 
-export const Priority = z.int().min(0).max(100).default(20).openapi({ description: 'Higher goes first.' });
+/** Names of domain/priority.ts; test/api/robots.test.ts compares. */
+export const PriorityName = z.enum(['SYSTEM', 'URGENT', 'HIGH', 'NORMAL', 'LOW']);
+const AnyPriority = z.union([PriorityName, z.int().min(0).max(100)]).openapi({
+  description:
+    'SYSTEM (100), URGENT (80), HIGH (50), NORMAL (20) or LOW (0), or a number from 0 to 100: higher goes first, then ' +
+    'older. Waiting counts: one point each half minute, so that nobody waits for ever. SYSTEM goes before all others.',
+  example: 'NORMAL',
+});
+export const Priority = AnyPriority.default('NORMAL');
+export const priorityFields = {
+  priority: z.int(),
+  priorityName: PriorityName.openapi({ description: 'The highest name that is not above the number.' }),
+};
 export const Mode = ModeName.default('hand').openapi({ description: 'Who moves the tube.' });
 
 /** A scan that completes a step by hand. */
@@ -90,7 +102,7 @@ export const ScanRequest = z
   .openapi('ScanRequest');
 export type ScanRequest = z.infer<typeof ScanRequest>;
 
-const newSampleFields = {
+export const newSampleFields = {
   barcode: NewBarcode,
   type: z.string().trim().min(1).max(100).openapi({ example: 'plasma' }),
   project: z.string().trim().min(1).max(100).optional().openapi({ example: 'HEART-2' }),
@@ -176,7 +188,8 @@ const jobFields = {
   phase: z.string().openapi({ description: 'The step the process is at.', example: 'AWAITING_CONFIRMATION' }),
   sampleId: Id,
   robotId: Id.optional(),
-  priority: z.int(),
+  scheduleId: Id.optional().openapi({ description: 'The schedule it is a run of.' }),
+  ...priorityFields,
   requestedBy: z.object({ userId: Id, role: RoleName, stationId: Id.optional() }),
   createdAt: Instant,
   startedAt: Instant.optional(),
@@ -273,7 +286,7 @@ const ExpediteSignal = z
   .strictObject({
     type: z.literal('expedite'),
     eventId: z.uuid().openapi({ description: 'Names the event at its sender; sent again it counts once.' }),
-    priority: z.int().min(0).max(100).openapi({ description: 'Higher goes first; 20 is the usual one.' }),
+    priority: AnyPriority,
   })
   .openapi('ExpediteSignal');
 
@@ -303,14 +316,41 @@ const Robot = z
     handoffId: Id,
     driver: RobotDriver,
     mode: z.enum(['auto', 'manual', 'estop']).optional().openapi({ description: 'As the controller says.' }),
-    dispatch: z.enum(['running', 'paused', 'maintenance']),
+    gate: z
+      .string()
+      .optional()
+      .openapi({ description: 'Robots of one gate never have a turn at the same time.' }),
+    doorOpen: z.boolean().optional().openapi({ description: 'Absent when the controller does not tell.' }),
+    unitAlarm: z.boolean().optional().openapi({ description: 'The store is in alarm by its own judgement.' }),
+    lockedOut: z.boolean().optional().openapi({ description: 'A person holds it by its hardware lock-out.' }),
+    lockoutSeenAt: Instant.optional().openapi({ description: 'When a lock-out was last seen.' }),
+    resetSeenAt: Instant.optional().openapi({
+      description:
+        'When the controller was last seen to come back to automatic mode after a stop, manual mode or a lock-out.',
+    }),
+    faults: z
+      .array(
+        z.object({
+          id: Id,
+          kind: z.enum(['job', 'safety', 'restored']),
+          detail: z.string(),
+          jobId: Id.optional(),
+          raisedAt: Instant,
+        }),
+      )
+      .openapi({ description: 'What holds it, oldest first: each is cleared by its id, once.' }),
+    dispatch: z.enum(['running', 'paused', 'paused_now', 'maintenance']).openapi({
+      description:
+        '`paused`: no turn begins; `paused_now`: no motion begins either; `maintenance`: no turn begins, and robots with ' +
+        'the same hand-off do what waits for it and is in their reach.',
+    }),
     connected: z.boolean(),
     busy: z.boolean().optional(),
     carrierOccupied: z.boolean().optional(),
     errorCode: z.int().optional(),
     heldFaultId: Id.optional().openapi({ description: 'Frozen until this fault is resolved.' }),
     currentJobId: Id.optional(),
-    queue: z.array(z.object({ jobId: Id, priority: z.int(), requestedAt: Instant })),
+    queue: z.array(z.object({ jobId: Id, ...priorityFields, requestedAt: Instant })),
     lastContactAt: Instant.optional(),
   })
   .openapi('Robot');
@@ -335,13 +375,29 @@ export const EnrolRobotRequest = z
       .optional()
       .openapi({ description: 'Preset: 502 for modbus, 8501 for ascii, 4001 for worklist.' }),
     unitId: z.int().min(0).max(255).default(1).openapi({ description: 'On Modbus.' }),
+    gate: z.string().trim().min(1).max(100).optional().openapi({
+      description: 'Name of a gate it shares with other robots: one of them has a turn at a time.',
+      example: 'Gate north',
+    }),
   })
   .openapi('EnrolRobotRequest');
 
 export const RobotCommand = z
   .union([
     z.strictObject({
-      command: z.enum(['pause', 'resume', 'maintenance']),
+      command: z.literal('pause'),
+      when: z
+        .enum(['safe_point', 'now'])
+        .default('safe_point')
+        .openapi({
+          description:
+            '`safe_point`: after the turn under way. `now`: after the motion under way; the tube may stay in the carrier ' +
+            'until the robot is resumed.',
+        }),
+      reason: z.string().trim().min(1).max(500).optional(),
+    }),
+    z.strictObject({
+      command: z.enum(['resume', 'maintenance']),
       reason: z.string().trim().min(1).max(500).optional(),
     }),
     z.strictObject({

@@ -56,6 +56,8 @@ export const Me = z
   })
   .openapi('Me');
 
+export type Me = z.infer<typeof Me>;
+
 export const KeySet = z
   .object({
     keys: z.array(

@@ -199,7 +199,7 @@ async function checkTenant(db: Database, { id, ledger }: BackupManifest['tenants
 async function mark(db: Database, takenAt: Date, screen: Screen): Promise<void> {
   const tenants = await db.kysely.selectFrom('tenant').select('id').orderBy('id').execute();
   for (const { id } of tenants) {
-    const { robots, motions, jobs, unknown, unverified } = await markRestored(
+    const { robots, motions, jobs, schedules, unknown, unverified } = await markRestored(
       db,
       id,
       takenAt,
@@ -207,7 +207,7 @@ async function mark(db: Database, takenAt: Date, screen: Screen): Promise<void> 
     );
     screen.step(
       'marked',
-      `tenant ${id}: ${robots} robots held, ${motions} commands unknown, ${jobs} jobs to ask about, ${unknown} tubes unknown, ${unverified} not seen since`,
+      `tenant ${id}: ${robots} robots held, ${motions} commands unknown, ${jobs} jobs to ask about, ${schedules} schedules paused, ${unknown} tubes unknown, ${unverified} not seen since`,
     );
   }
 }

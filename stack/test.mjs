@@ -35,6 +35,8 @@ if (all) {
   // The same workflows on the server of the production shape: PostgreSQL below it, mutual TLS in front.
   const cluster = { TEST_TEMPORAL: 'cluster' };
   steps.push(['workflows on the cluster', 'vitest', ['run', '--project', 'real', 'test/workflows'], cluster]);
+  // A whole laboratory that works on while its parts are killed and its power is cut.
+  steps.push(['campaign', 'tsx', ['test/faults/campaign/run.ts', '--sagas', '1000', '--kills', '500']]);
   // Each rule broken on purpose, one by one: the tests beside it must turn red.
   steps.push(['mutants', 'tsx', ['test/mutants/run.ts']]);
 }

@@ -14,6 +14,7 @@ import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
 import { createPicklistActivities } from '../activities/picklist.ts';
 import { createRobotActivities } from '../activities/robot.ts';
+import { createScheduleActivities } from '../activities/schedule.ts';
 import { createStorageActivities } from '../activities/storage.ts';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { waitsOf } from '../domain/waits.ts';
@@ -47,6 +48,7 @@ try {
       ...createInventoryActivities({ db }),
       ...createRobotActivities({ db, workflows: client.workflow }),
       ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
+      ...createScheduleActivities({ db, workflows: client.workflow }),
     },
     // Longer than a database step may take, shorter than the supervisor's patience.
     shutdownGraceTime: '5 seconds',

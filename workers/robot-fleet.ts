@@ -1,7 +1,8 @@
 import { readInventory } from '../activities/inventory-reading.ts';
 import type { Database } from '../db/connection.ts';
-import { type EnrolledRobot, enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../db/gateway.ts';
+import { type EnrolledRobot, enrolledRobots, raiseNumber, takeEpoch } from '../db/gateway.ts';
 import { liveMotion, markSent, robotAddress, settleMotion } from '../db/motion.ts';
+import { reportContact } from '../db/robot-contact.ts';
 import { openAsciiStore } from '../devices/ascii-store.ts';
 import type { MotionJournal } from '../devices/motion-journal.ts';
 import { type GatewayLog, type GatewayTiming, RobotGateway } from '../devices/robot-gateway.ts';

@@ -1,7 +1,7 @@
 /**
  * The sweep: goes through the tenants every few seconds and looks after jobs, queues of robots and picklists that no
- * workflow looks after; it has the inventories compared of stores that keep one; once an hour it forgets idempotency keys
- * and refresh tokens whose time is over.
+ * workflow looks after; sees that Temporal scans for the planned jobs of every tenant that has some, and has the inventories
+ * compared of stores that keep one; once an hour it forgets idempotency keys and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
  *         [--look-ms 60000] [--inventory-every-ms 3600000]
@@ -16,6 +16,7 @@ import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { forgetExpired } from '../db/expiry.ts';
 import { loadEnvironment } from '../schemas/environment.ts';
 import { onEnd, openTemporalClient } from './connection.ts';
+import { DueSchedules } from './due-schedules.ts';
 import { ensureInventorySchedules } from './inventory-schedule.ts';
 import { JobLooks } from './job-looks.ts';
 import { sweepTenants } from './job-sweep.ts';
@@ -49,6 +50,8 @@ const db = openDatabase(environment.databaseUrl, { max: 4 });
 await assertApplicationRole(db);
 const client = openTemporalClient(environment);
 
+const due = new DueSchedules({ db, client, log, isOn: environment.automationEnabled });
+
 /** Keys and tokens expire after days: an hour more or less does not matter. */
 const FORGET_EVERY_MS = 3_600_000;
 let forgotAt = 0;
@@ -72,6 +75,7 @@ async function sweepAll(): Promise<void> {
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
     await ensureInventorySchedules({ db, client, log, everyMs: inventoryEveryMs }, ids, scheduled);
     await sweepPicklistsOf({ db, client, log }, ids, ending.signal);
+    await due.ensure(ids, ending.signal);
     if (forgetNow) for (const id of ids) await forget(id);
   } catch (error) {
     log.warn({ err: error }, 'the tenants could not be listed: the next round lists them again');

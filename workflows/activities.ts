@@ -9,6 +9,7 @@ import type {
   MotionActivities,
   PicklistActivities,
   RobotActivities,
+  ScheduleActivities,
   StorageActivities,
 } from '../activities/contract.ts';
 import { ERRORS } from '../domain/errors.ts';
@@ -90,6 +91,15 @@ export function undoSteps(summary: string, undoMs: number): Steps {
     summary,
     retry: { ...RETRY, maximumAttempts: attemptsWithin(undoMs) },
   });
+}
+
+/**
+ * Steps of a scan that comes again soon: given up after a few attempts, so that one that cannot be done holds up neither
+ * those after it nor the next scan.
+ */
+export function scanSteps(summary: string) {
+  const retry = { ...RETRY, maximumAttempts: 3 };
+  return proxyLocalActivities<ScheduleActivities>({ ...STEP, summary, retry });
 }
 
 /** How many attempts the waits between them leave room for. */

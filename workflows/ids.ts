@@ -12,6 +12,8 @@ export const workflowIds = {
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
   /** no workflow ever has it: answers for a job that was open when the laboratory was restored, until it is taken over */
   restored: (tenantId: string, jobId: string) => `t-${tenantId}:restored:${jobId}`,
+  /** of the Temporal Schedule that looks for what is due; its runs carry their time behind it */
+  due: (tenantId: string) => `t-${tenantId}:due:jobs`,
 } as const;
 
 /** Task queues, apart from the workflows that use them. */

@@ -6,3 +6,4 @@ export { placeSample } from './placement.ts';
 export { reconcileJob } from './reconcile.ts';
 export { retrieveSample } from './retrieval.ts';
 export { robot } from './robot.ts';
+export { runDue } from './schedule.ts';

@@ -59,10 +59,10 @@ export async function moveSamples(input: MoveInput): Promise<JobOutcome> {
     if (source === null || robotId === null)
       throw new Abandoned('FAILED', 'No robot reaches both positions.');
     process.show('RUNNING', 'AWAITING_TURN');
-    await turn.take(robotId);
+    const worker = await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
-      robotId,
+      robotId: worker,
       level: robotLevel,
       from: { kind: 'position', place: source },
       to: { kind: 'position', place },

@@ -64,10 +64,10 @@ export async function placeSample(input: PlacementInput): Promise<JobOutcome> {
     );
     process.show('RUNNING', 'AWAITING_TURN');
     process.stopIfCancelled('the robot was asked for');
-    await turn.take(robotId);
+    const worker = await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
-      robotId,
+      robotId: worker,
       level: robotLevel,
       from: { kind: 'handoff', place: handoff },
       to: { kind: 'position', place },

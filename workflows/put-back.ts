@@ -25,6 +25,8 @@ class PutBack {
   readonly #turn: Turn;
   readonly #route: Route;
   readonly #round: number;
+  /** the one that holds the tube, or fetches it */
+  #robotId: string;
   #attempt = 0;
 
   constructor(process: Process, turn: Turn, route: Route, round: number) {
@@ -32,10 +34,11 @@ class PutBack {
     this.#turn = turn;
     this.#route = route;
     this.#round = round;
+    this.#robotId = route.robotId;
   }
 
   async run(): Promise<string> {
-    const { robotId, from, to } = this.#route;
+    const { from, to } = this.#route;
     const where = await this.#process.undoing('Where is the tube now?').custodyOf(this.#ref('where'));
     // A tube that reached its position is stored; one in the hand-off, which nobody collected, goes back.
     const isReturn =
@@ -43,12 +46,12 @@ class PutBack {
     if (where.kind !== 'carrier' && !isReturn) return 'There was nothing to put back.';
     const mark = this.#mark(isReturn);
     this.#process.show(mark.state, mark.phase);
-    await this.#turn.takeForUndo(robotId);
+    this.#robotId = await this.#turn.takeForUndo(this.#robotId);
     if (isReturn) await this.#fetch(to);
     if (await this.#place(from)) return `The tube was put back into ${labelOf(from)}.`;
     const place = await this.#process
       .undoing('Find a place in quarantine')
-      .reserveQuarantine(this.#ref('quarantine'), robotId);
+      .reserveQuarantine(this.#ref('quarantine'), this.#robotId);
     if (place === null) {
       throw this.#stuck(
         `The robot holds the tube and could not put it back into ${labelOf(from)}; no quarantine position is free.`,
@@ -72,7 +75,7 @@ class PutBack {
     if (picked.stop !== null || classifyPick(picked) === 'unknown')
       left = await this.#doubt('pick', at, picked);
     else if (classifyPick(picked) === 'picked') {
-      await this.#record({ kind: 'carrier', robotId: this.#route.robotId }, true);
+      await this.#record({ kind: 'carrier', robotId: this.#robotId }, true);
       left = 'carrier';
     }
     if (left === 'carrier') return;
@@ -107,7 +110,7 @@ class PutBack {
       this.#turn,
       {
         operation,
-        robotId: this.#route.robotId,
+        robotId: this.#robotId,
         source: operation === 'pick' ? at : null,
         target: operation === 'place' ? at : null,
         outcome,
@@ -128,7 +131,7 @@ class PutBack {
     this.#process.enter(next.phase);
     const { commandId } = await this.#process.undoing(`Order: ${summary}`).submitMotion(ref, {
       operation,
-      robotId: this.#route.robotId,
+      robotId: this.#robotId,
       fence: this.#turn.fence,
       positionId: site.place.positionId,
       attempt: this.#attempt,
@@ -148,7 +151,7 @@ class PutBack {
   }
 
   #stuck(detail: string, candidates: readonly SeenAt[] | null): UndoStuck {
-    return new UndoStuck({ kind: 'compensation_stuck', detail, robotId: this.#route.robotId, candidates });
+    return new UndoStuck({ kind: 'compensation_stuck', detail, robotId: this.#robotId, candidates });
   }
 
   #ref(step: string) {

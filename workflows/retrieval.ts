@@ -72,10 +72,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
   }: AcceptedReservation): Promise<JobOutcome> {
     if (handoff === null || robotId === null) throw new Abandoned('FAILED', 'No robot reaches the position.');
     process.show('RUNNING', 'AWAITING_TURN');
-    await turn.take(robotId);
+    const worker = await turn.take(robotId);
     process.stopIfCancelled('the tube was picked');
     const arrival = await transfer(process, turn, {
-      robotId,
+      robotId: worker,
       level: robotLevel,
       from: { kind: 'position', place },
       to: { kind: 'handoff', place: handoff },
@@ -99,7 +99,7 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
 
     // Until the robot comes for it, the tube may still be taken. A job that was closed meanwhile ends here.
     await steps('Fetch the tube back').markPhase(process.ref('fetch-back'), AT_HANDOFF);
-    await turn.ask(robotId);
+    await turn.ask(worker);
     const collectedLate = await handedOver(handoff, () => turn.isGranted);
     if (collectedLate !== null) {
       await turn.giveBack();
@@ -108,10 +108,10 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     const why = process.isCancelRequested
       ? new Abandoned('CANCELLED', 'Cancelled before the tube was taken.')
       : new Abandoned('FAILED', `Nobody took the tube from hand-off ${handoff.label} in time.`);
-    await turn.takeForUndo(robotId);
+    const returner = await turn.takeForUndo(robotId);
     process.show('RUNNING', 'RETURNING');
     const back = await transfer(process, turn, {
-      robotId,
+      robotId: returner,
       level: robotLevel,
       from: { kind: 'handoff', place: handoff },
       to: { kind: 'position', place },

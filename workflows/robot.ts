@@ -20,12 +20,15 @@ import {
   settle,
   standAs,
   type TurnRequest,
+  takeOut,
 } from '../domain/turns.ts';
 import { steps } from './activities.ts';
+import { Deadline } from './deadline.ts';
 import type { Answer } from './messages/job.ts';
 import {
   clearUpdate,
   faultSignal,
+  gateFreeSignal,
   maintenanceUpdate,
   pauseUpdate,
   type RobotInput,
@@ -42,6 +45,12 @@ const ENDED: Refusal = {
   detail: 'The robot’s workflow was cancelled before it took the command; send it again.',
 };
 
+/** How long the entity waits before it asks again for a turn that another has, in ms; the end of that turn is told. */
+const ASK_AGAIN_MS = 10_000;
+
+/** How many requests are offered to other robots in one step, which has to end soon. */
+const OFFERED_AT_ONCE = 20;
+
 /** One robot: its state, and what is done when that changes. Messages only change the state; `work` acts on it. */
 class RobotEntity {
   readonly #tenantId: string;
@@ -53,6 +62,10 @@ class RobotEntity {
   /** counts what was heard of the robot's standing, so that an answer that was overtaken is known as such */
   #heard = 0;
   #isEnding = false;
+  /** another has the turn, or the gate: nothing is asked for until there is news */
+  #isTaken = false;
+  /** requests that no other robot could take over */
+  #offered = new WeakSet<TurnRequest>();
   /** people's commands go one after the other */
   #commands: Promise<unknown> = Promise.resolve();
 
@@ -78,8 +91,32 @@ class RobotEntity {
     this.change(to);
   }
 
+  /** A message after which a turn may be free. */
+  news(to: (state: RobotState) => RobotState = (state) => state): void {
+    this.#isTaken = false;
+    this.change(to);
+  }
+
   get hasWork(): boolean {
-    return this.#shown !== this.#state.queue || nextTurn(this.#state) !== null;
+    return this.#shown !== this.#state.queue || this.#next !== null || this.#toOffer.length > 0;
+  }
+
+  get #next(): TurnRequest | null {
+    return this.#isTaken ? null : nextTurn(this.#state);
+  }
+
+  /** What others may do while this robot is in maintenance. */
+  get #toOffer(): readonly TurnRequest[] {
+    if (this.#state.dispatch !== 'maintenance') return [];
+    return this.#state.queue.filter((each) => !this.#offered.has(each)).slice(0, OFFERED_AT_ONCE);
+  }
+
+  /** Waits for work, or for something else; a turn that another has is asked for again after a while. */
+  async rest(until: () => boolean): Promise<void> {
+    const again = this.#isTaken ? new Deadline(ASK_AGAIN_MS, 'Ask for the turn again') : null;
+    await condition(() => this.hasWork || until() || again?.hasPassed === true);
+    if (again?.hasPassed) this.#isTaken = false;
+    again?.stop();
   }
 
   /**
@@ -121,6 +158,8 @@ class RobotEntity {
   async #carryOut(key: string, order: RobotOrder): Promise<Answer> {
     await condition(() => this.#early === null || this.#isEnding);
     if (this.#early !== null) return { outcome: 'refused', refusal: ENDED };
+    // Commanded again, it looks again whether others can do what waits.
+    if (order.command === 'maintenance') this.#offered = new WeakSet();
     const heard = this.#heard;
     const { answer, standing } = await steps(`Command: ${order.command}`).commandRobot(
       this.#robotId,
@@ -138,9 +177,22 @@ class RobotEntity {
     return answer;
   }
 
-  /** Grants the turn to whoever is next, then shows the queue to those who look at the robot. */
+  /**
+   * Hands over what another robot can do while this one is in maintenance; grants the turn to whoever is next; then shows
+   * the queue to those who look at the robot.
+   */
   async work(): Promise<void> {
-    const request = nextTurn(this.#state);
+    const offered = this.#toOffer;
+    if (offered.length > 0) {
+      for (const each of offered) this.#offered.add(each);
+      const moved = await steps('Hand the queue to another robot').handQueueOver(
+        this.#tenantId,
+        this.#robotId,
+        offered,
+      );
+      this.change((state) => takeOut(state, moved));
+    }
+    const request = this.#next;
     if (request !== null) {
       const heard = this.#heard;
       const { queue } = this.#state;
@@ -152,7 +204,10 @@ class RobotEntity {
         waiting,
       );
       if (granted === null) {
-        this.change((state) => settle(state, request));
+        // Not remembered: a job that waits at another robot may be handed back.
+        this.change((state) => takeOut(state, [request]));
+      } else if ('taken' in granted) {
+        this.#isTaken = true;
       } else if ('standing' in granted) {
         // The request stays in the queue. What was heard meanwhile is newer: then the database is asked again.
         if (heard === this.#heard) this.change((state) => standAs(state, granted.standing));
@@ -180,12 +235,17 @@ export async function robot(input: RobotInput): Promise<void> {
     validator: ({ actor }: { readonly actor: Actor }) => refuseForeign(input.tenantId, actor),
   };
   setHandler(robotViewQuery, () => entity.state);
-  setHandler(requestTurnSignal, (request) => entity.change((state) => enqueue(state, request)));
-  setHandler(releaseTurnSignal, (key) => entity.change((state) => settle(state, key)));
+  setHandler(requestTurnSignal, (request) => entity.news((state) => enqueue(state, request)));
+  setHandler(releaseTurnSignal, (key) => entity.news((state) => settle(state, key)));
+  setHandler(gateFreeSignal, () => entity.news());
   setHandler(faultSignal, ({ faultId, cleared }) =>
     entity.hear((state) => (cleared ? clearFault(state, faultId) : hold(state, faultId))),
   );
-  setHandler(pauseUpdate, (by) => entity.command({ ...by, command: 'pause' }), fromOwnTenant);
+  setHandler(
+    pauseUpdate,
+    ({ when = 'safe_point', ...by }) => entity.command({ ...by, command: 'pause', when }),
+    fromOwnTenant,
+  );
   setHandler(maintenanceUpdate, (by) => entity.command({ ...by, command: 'maintenance' }), fromOwnTenant);
   setHandler(resumeUpdate, (by) => entity.command({ ...by, command: 'resume' }), fromOwnTenant);
   setHandler(clearUpdate, (by) => entity.command({ ...by, command: 'clear' }), fromOwnTenant);
@@ -193,7 +253,7 @@ export async function robot(input: RobotInput): Promise<void> {
   try {
     await entity.load();
     while (!isLong() || entity.hasWork) {
-      await condition(() => entity.hasWork || isLong());
+      await entity.rest(isLong);
       await entity.work();
     }
   } finally {

@@ -21,14 +21,17 @@ export class Turn {
    * request went out, the grant stands in the history before the request is made again.
    */
   readonly #fences = new Map<number, number>();
+  /** robots by number of turn: a request may have been handed to another one than was asked */
+  readonly #robots = new Map<number, string>();
 
   constructor(process: Process, priority: number) {
     this.#process = process;
     this.#priority = priority;
-    setHandler(turnGrantedSignal, ({ turn, fence }) => {
+    setHandler(turnGrantedSignal, ({ turn, fence, robotId }) => {
       // The first is waited for; one that is told again may come at any time.
       if (this.#fences.has(turn)) process.hear();
       this.#fences.set(turn, fence);
+      this.#robots.set(turn, robotId);
     });
     serveExpedite(process, (changed) => this.#reprioritise(changed));
   }
@@ -47,6 +50,11 @@ export class Turn {
     const fence = this.#isAsked ? this.#fences.get(this.#number) : undefined;
     if (fence === undefined) throw new Error('a motion was ordered without a turn');
     return fence;
+  }
+
+  /** The robot that was asked, or whose turn it is. */
+  get robotId(): string | null {
+    return this.#robots.get(this.#number) ?? this.#robotId;
   }
 
   /** Joins the robot's queue; a second call while asked changes nothing. */
@@ -83,8 +91,12 @@ export class Turn {
     );
   }
 
-  /** Waits for the turn. @throws Abandoned when somebody asked to cancel meanwhile */
-  async take(robotId: string): Promise<void> {
+  /**
+   * Waits for the turn.
+   * @returns the robot whose turn it is, which may be another than was asked
+   * @throws Abandoned when somebody asked to cancel meanwhile
+   */
+  async take(robotId: string): Promise<string> {
     await this.ask(robotId);
     const { queueMs, notReadyMs } = this.#process.waits;
     const isOver = () => this.isGranted || this.#process.isCancelRequested;
@@ -99,7 +111,8 @@ export class Turn {
         'FAILED',
         `The robot’s turn did not come within ${Math.round(queueMs / 60_000)} minutes.`,
       );
-    this.#process.robotId = robotId;
+    this.#process.robotId = this.robotId;
+    return this.robotId ?? robotId;
   }
 
   async #warnNotReady(robotId: string): Promise<void> {
@@ -107,17 +120,22 @@ export class Turn {
     await steps('Why does the turn not come?').warnNotReady(ref, robotId);
   }
 
-  /** Waits for the turn, whoever wants to cancel: for moves that are undone. */
-  async takeForUndo(robotId: string): Promise<void> {
+  /**
+   * Waits for the turn, whoever wants to cancel: for tubes that go back.
+   * @returns the robot whose turn it is, which may be another than was asked
+   */
+  async takeForUndo(robotId: string): Promise<string> {
     await this.ask(robotId);
     await condition(() => this.isGranted);
-    this.#process.robotId = robotId;
+    this.#process.robotId = this.robotId;
+    return this.robotId ?? robotId;
   }
 
   /** Gives the turn back, or leaves the queue. */
   async giveBack(by: Steps = steps('Give the robot’s turn back')): Promise<string> {
-    if (!this.#isAsked || this.#robotId === null) return 'There was no turn to give back.';
-    await by.releaseTurn(this.#process.ref(releaseStep(this.#number)), this.#robotId, this.#number);
+    const { robotId } = this;
+    if (!this.#isAsked || robotId === null) return 'There was no turn to give back.';
+    await by.releaseTurn(this.#process.ref(releaseStep(this.#number)), robotId, this.#number);
     const hadIt = this.isGranted;
     this.#isAsked = false;
     this.#process.robotId = null;

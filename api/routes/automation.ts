@@ -4,6 +4,7 @@ import { type JobRecord, listJobs } from '../../db/jobs.ts';
 import { resolvePosition } from '../../db/references.ts';
 import { DomainError } from '../../domain/errors.ts';
 import { needsScan } from '../../domain/fault.ts';
+import { priorityOf } from '../../domain/priority.ts';
 import {
   CancelRequest,
   DecisionRequest,
@@ -69,6 +70,7 @@ const jobsRoute = createRoute({
       kind: JobKindName.optional(),
       sample: z.uuid().optional().openapi({ description: 'Id of a sample.' }),
       robot: z.uuid().optional().openapi({ description: 'Id of a robot.' }),
+      schedule: z.uuid().optional().openapi({ description: 'Id of a schedule: its runs.' }),
       live: z
         .enum(['true', 'false'])
         .optional()
@@ -178,7 +180,7 @@ const signalRoute = createRoute({
   request: {
     headers: IdempotencyHeader,
     params: JobParams,
-    body: body(JobSignal, { type: 'expedite', eventId: EXAMPLE_ID, priority: 90 }),
+    body: body(JobSignal, { type: 'expedite', eventId: EXAMPLE_ID, priority: 'URGENT' }),
   },
   responses: {
     202: reply(Job, 'The signal is kept; the job as it is now.', JOB_EXAMPLE),
@@ -201,13 +203,14 @@ const signalRoute = createRoute({
 export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
   routes.openapi(jobsRoute, async (c) => {
-    const { state, kind, sample, robot, live, limit, cursor } = c.req.valid('query');
+    const { state, kind, sample, robot, schedule, live, limit, cursor } = c.req.valid('query');
     // One more than asked for tells whether there is another page.
     const jobs = await listJobs(db, c.var.actor.tenantId, {
       ...(state && { state }),
       ...(kind && { kind }),
       ...(sample && { sampleId: sample }),
       ...(robot && { robotId: robot }),
+      ...(schedule && { scheduleId: schedule }),
       ...(live && { live: live === 'true' }),
       ...(cursor && { after: cursor }),
       limit: limit + 1,
@@ -265,8 +268,9 @@ export function jobRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   });
   routes.openapi(signalRoute, async (c) => {
     const { id } = c.req.valid('param');
-    const { type: _, ...event } = c.req.valid('json');
-    await signalJob(c, id, expediteSignal, { actor: c.var.actor, ...event });
+    const { eventId, priority } = c.req.valid('json');
+    const event = { actor: c.var.actor, eventId, priority: priorityOf(priority) };
+    await signalJob(c, id, expediteSignal, event);
     return c.json(await told(c, id, 202), 202);
   });
   return routes;

@@ -172,7 +172,11 @@ const retrievalRoute = createRoute({
   summary: 'Fetch one tube or a list of them',
   request: {
     headers: IdempotencyHeader,
-    body: body(RetrievalRequest, { samples: ['TUBE-000123', 'TUBE-000124'], mode: 'robot', priority: 50 }),
+    body: body(RetrievalRequest, {
+      samples: ['TUBE-000123', 'TUBE-000124'],
+      mode: 'robot',
+      priority: 'HIGH',
+    }),
   },
   responses: { 202: acceptedList, ...problems(...REFUSALS) },
 });

@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { resolveReference } from '../../db/references.ts';
 import { enrolRobot, listRobots, type RobotRecord } from '../../db/robots.ts';
 import { DomainError } from '../../domain/errors.ts';
+import { priorityName } from '../../domain/priority.ts';
 import { EnrolRobotRequest, Robot, RobotCommand, RobotList } from '../../schemas/automation.ts';
 import { Id } from '../../schemas/problem.ts';
 import { clearUpdate, maintenanceUpdate, pauseUpdate, resumeUpdate } from '../../workflows/messages/robot.ts';
@@ -21,12 +22,26 @@ const ROBOT_EXAMPLE: z.input<typeof Robot> = {
   handoffId: EXAMPLE_ID,
   driver: 'modbus',
   mode: 'auto',
+  gate: 'Gate north',
+  doorOpen: true,
+  unitAlarm: false,
+  lockedOut: false,
+  resetSeenAt: '2026-03-01T17:02:10.000Z',
+  faults: [
+    {
+      id: EXAMPLE_ID,
+      kind: 'safety',
+      detail: 'Store robot 1 stands in a safety hold: a door is open.',
+      raisedAt: '2026-03-02T08:14:31.000Z',
+    },
+  ],
   dispatch: 'running',
   connected: true,
   busy: false,
   carrierOccupied: false,
   errorCode: 0,
-  queue: [],
+  heldFaultId: EXAMPLE_ID,
+  queue: [{ jobId: EXAMPLE_ID, priority: 50, priorityName: 'HIGH', requestedAt: '2026-03-02T08:14:58.000Z' }],
   lastContactAt: '2026-03-02T08:15:00.000Z',
 };
 
@@ -42,7 +57,7 @@ const robotsRoute = createRoute({
   method: 'get',
   path: '/automation/robots',
   tags: ['Automation'],
-  summary: 'Robots: mode, fault, carrier, queue, last contact',
+  summary: 'Robots: mode, what stops them, faults, carrier, queue, last contact',
   responses: { 200: reply(RobotList, 'Robots in service.', { robots: [ROBOT_EXAMPLE] }), ...problems() },
 });
 
@@ -87,11 +102,11 @@ const commandRoute = createRoute({
   tags: ['Automation'],
   summary: 'Pause, resume, take for maintenance, or clear a named fault',
   description:
-    'Never a motion. Resume and clear are taken only from a station enrolled at that robot: whoever lets it run sees it.',
+    'Never a motion. Resume and clear are taken only from a station enrolled at that robot: whoever lets it run sees it. Both are refused while an open door, an emergency stop, manual mode, a lock-out or the store’s alarm stands as last reported, and until the hardware reset after a stop was seen. Maintenance lets the turn under way end and hands the queue to robots that can do the work.',
   request: {
     headers: IdempotencyHeader,
     params: z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) }),
-    body: body(RobotCommand, { command: 'pause', reason: 'Shelf 3 is being cleaned.' }),
+    body: body(RobotCommand, { command: 'pause', when: 'now', reason: 'Shelf 3 is being cleaned.' }),
   },
   responses: {
     200: reply(Robot, 'Done; the robot as it is now.', ROBOT_EXAMPLE),
@@ -149,7 +164,7 @@ export function robotRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     const content = { actor: c.var.actor, reason: command.reason ?? null };
     switch (command.command) {
       case 'pause':
-        await tellRobot(c, robot.id, pauseUpdate, content);
+        await tellRobot(c, robot.id, pauseUpdate, { ...content, when: command.when });
         break;
       case 'maintenance':
         await tellRobot(c, robot.id, maintenanceUpdate, content);
@@ -178,6 +193,19 @@ function presentRobot(robot: RobotRecord): Robot {
     handoffId: robot.handoffId,
     driver: robot.driver,
     ...(robot.mode !== null && { mode: robot.mode }),
+    ...(robot.gate !== null && { gate: robot.gate }),
+    ...(robot.doorOpen !== null && { doorOpen: robot.doorOpen }),
+    ...(robot.unitAlarm !== null && { unitAlarm: robot.unitAlarm }),
+    ...(robot.lockedOut !== null && { lockedOut: robot.lockedOut }),
+    ...(robot.lockoutSeenAt && { lockoutSeenAt: robot.lockoutSeenAt.toISOString() }),
+    ...(robot.resetSeenAt && { resetSeenAt: robot.resetSeenAt.toISOString() }),
+    faults: robot.faults.map(({ id, kind, detail, jobId, raisedAt }) => ({
+      id,
+      kind,
+      detail,
+      ...(jobId !== null && { jobId }),
+      raisedAt: new Date(raisedAt).toISOString(),
+    })),
     dispatch: robot.dispatch,
     connected: robot.connected,
     ...(robot.busy !== null && { busy: robot.busy }),
@@ -188,6 +216,7 @@ function presentRobot(robot: RobotRecord): Robot {
     queue: robot.queue.map((request) => ({
       jobId: request.jobId,
       priority: request.priority,
+      priorityName: priorityName(request.priority),
       requestedAt: new Date(request.requestedAt).toISOString(),
     })),
     ...(robot.lastContactAt && { lastContactAt: robot.lastContactAt.toISOString() }),

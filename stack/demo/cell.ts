@@ -13,9 +13,18 @@ const WorldSeen = z.object({
   carrier: TubeSeen.nullable(),
   floor: z.array(TubeSeen),
   motion: MotionSeen.nullable(),
+  mode: z.enum(['manual', 'auto', 'estop']),
+  doorOpen: z.boolean(),
+  alarm: z.boolean(),
+  lockedOut: z.boolean(),
 });
 const LoggedMotions = z.array(
-  MotionSeen.extend({ result: z.enum(['done', 'error', 'interrupted']), errorCode: z.number() }),
+  MotionSeen.extend({
+    startedAt: z.iso.datetime(),
+    endedAt: z.iso.datetime(),
+    result: z.enum(['done', 'error', 'interrupted']),
+    errorCode: z.number(),
+  }),
 );
 
 export type WorldSeen = z.infer<typeof WorldSeen>;
@@ -36,9 +45,11 @@ export const placeOf = ({ cassette, level, slot }: CellAddress): string => `${ca
  */
 export class Cell {
   readonly #address: string;
+  readonly #fetch: typeof fetch;
 
-  constructor(address: string) {
+  constructor(address: string, by: typeof fetch = fetch) {
     this.#address = address;
+    this.#fetch = by;
   }
 
   look(): Promise<WorldSeen> {
@@ -55,6 +66,31 @@ export class Cell {
 
   async takeTube(at: CellAddress): Promise<void> {
     await this.#call('DELETE', `/tubes/${placeOf(at)}`, undefined, z.unknown());
+  }
+
+  /** Takes the tube out of the gripper, if it holds one. */
+  async emptyCarrier(): Promise<void> {
+    await this.#call('DELETE', '/carrier', undefined, z.unknown());
+  }
+
+  /** Picks up everything that fell. */
+  async sweepFloor(): Promise<void> {
+    await this.#call('DELETE', '/floor', undefined, z.unknown());
+  }
+
+  /** The mode switch; back in auto is the reset after a stop. */
+  async setMode(mode: WorldSeen['mode']): Promise<void> {
+    await this.#call('POST', '/mode', { mode }, z.unknown());
+  }
+
+  /** The service door, the store's own alarm, the padlock of whoever reaches in. */
+  async turn(what: 'door' | 'alarm' | 'lock-out', on: boolean): Promise<void> {
+    await this.#call('POST', `/${what}`, { on }, z.unknown());
+  }
+
+  /** Ends the wire's connections, and new ones for some ms. */
+  async cut(forMs: number): Promise<void> {
+    await this.#call('POST', '/cut', { forMs }, z.unknown());
   }
 
   async arm(fault: Fault): Promise<void> {
@@ -82,7 +118,7 @@ export class Cell {
     body: unknown,
     schema: S,
   ): Promise<z.infer<S>> {
-    const response = await fetch(`${this.#address}${path}`, {
+    const response = await this.#fetch(`${this.#address}${path}`, {
       method,
       ...(body !== undefined && { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(10_000),

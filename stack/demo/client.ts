@@ -10,7 +10,7 @@ export interface Credentials {
 }
 
 /** The API said no. */
-class Refusal extends Error {
+export class Refusal extends Error {
   readonly status: number;
   readonly code: string;
 

@@ -482,7 +482,14 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
     await reserved(act.reservePlacement(p.ref('reserve'), AWAIT_SCAN));
     const { actor, jobId, workflowId } = p.ref('');
     const faultId = '00000000-0000-7000-8000-00000000fa01';
-    const orders = [{ command: 'pause' }, { command: 'clear', faultId }, { command: 'resume' }] as const;
+    const orders = [
+      { command: 'pause', when: 'safe_point' },
+      { command: 'clear', faultId },
+      { command: 'pause', when: 'now' },
+      { command: 'maintenance' },
+      { command: 'pause', when: 'safe_point' },
+      { command: 'resume' },
+    ] as const;
     for (const [n, order] of orders.entries()) {
       const key = `${workflowId}/command/${n}`;
       const { answer, standing } = await act.commandRobot(robotId, key, { ...order, actor, reason: null });
@@ -493,6 +500,11 @@ const SCENARIOS: Record<string, (t: Teller) => Promise<void>> = {
       const granted = await act.grantTurn(tenantId, robotId, request, []);
       t.story.push(granted && 'fence' in granted ? 'granted' : granted);
     }
+    const q = await t.world.start('placement', 'robot');
+    await reserved(act.reservePlacement(q.ref('reserve'), AWAIT_SCAN));
+    const next = { ...q.ref(''), turn: 1, priority: 20, requestedAt: 0 };
+    t.story.push(await act.grantTurn(tenantId, robotId, next, []));
+    t.story.push(await act.handQueueOver(tenantId, robotId, [next])); // nobody else is there
     await giveTurnBack(t.world, p);
     await t.tell(p, 'finished', act.finishJob(p.ref('finish'), 'CANCELLED', ''));
   },

@@ -80,13 +80,12 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID, zone: 'LN2' },
     change: 'budget_seconds = 90',
   },
+  schedule: { aggregate: 'schedule', idColumn: 'id', copy: { id: NEW_ID }, change: `priority = 90` },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST] = Array.from(
-  { length: 11 },
-  (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`,
-);
+const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST, SCHEDULE] =
+  Array.from({ length: 12 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -129,6 +128,7 @@ beforeAll(async () => {
       ['deviation', DEVIATION ?? '', 1],
       ['exposure_budget', BUDGET ?? '', 1],
       ['picklist', PICKLIST ?? '', 1],
+      ['schedule', SCHEDULE ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -146,6 +146,9 @@ beforeAll(async () => {
     `INSERT INTO exposure_budget (tenant_id, id, zone, hand_seconds) VALUES ('${t}', '${BUDGET}', '-80', 30)`,
     `INSERT INTO picklist (tenant_id, id, kind, mode, priority, window_size, actor_id, actor_role)
      VALUES ('${t}', '${PICKLIST}', 'retrieval', 'hand', 20, 4, '${administrator.userId}', 'guest')`,
+    `INSERT INTO schedule (tenant_id, id, kind, mode, priority, sample_id, job_order, trigger, grace_minutes, reason, created_by,
+                           created_at, next_due)
+     VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

@@ -102,6 +102,7 @@ describe('without a tenant', () => {
     'robot_state',
     'robot_turn',
     'sample',
+    'schedule',
     'session',
     'station',
     'step_result',

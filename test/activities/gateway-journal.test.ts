@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listen } from '../../db/announcements.ts';
-import { enrolledRobots, raiseNumber, reportContact, takeEpoch } from '../../db/gateway.ts';
+import { enrolledRobots, raiseNumber, takeEpoch } from '../../db/gateway.ts';
 import {
   liveMotion,
   MOTION_ACCEPTED_CHANNEL,
@@ -11,6 +11,7 @@ import {
   readMotion,
   settleMotion,
 } from '../../db/motion.ts';
+import { reportContact } from '../../db/robot-contact.ts';
 import type { ControllerView, MotionReading } from '../../domain/controller.ts';
 import { MotionLab } from '../setup/motion-lab.ts';
 import { eventually } from '../setup/robot-cell.ts';

@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { reportContact, takeEpoch } from '../../db/gateway.ts';
+import { takeEpoch } from '../../db/gateway.ts';
 import { checkLedger } from '../../db/ledger.ts';
 import { blockPosition } from '../../db/location-service.ts';
 import { readMotion } from '../../db/motion.ts';
 import { markRestored, RESTORE_JUMP } from '../../db/restore.ts';
 import { commandRobot } from '../../db/robot-commands.ts';
+import { reportContact } from '../../db/robot-contact.ts';
 import { verifySample } from '../../db/verification.ts';
 import type { ControllerView } from '../../domain/controller.ts';
 import { workflowIds } from '../../workflows/ids.ts';
@@ -99,7 +100,14 @@ describe('marking a database as restored', () => {
     const waiting = await lab.retrieval((await lab.storedTube()).sampleId);
     const before = await turnOf(lab);
 
-    expect(await mark(lab)).toEqual({ robots: 1, motions: 1, jobs: 2, unknown: 1, unverified: 0 });
+    expect(await mark(lab)).toEqual({
+      robots: 1,
+      motions: 1,
+      jobs: 2,
+      schedules: 0,
+      unknown: 1,
+      unverified: 0,
+    });
     const motion = await readMotion(lab.store.db, lab.store.tenantId, commandId);
     expect(motion).toMatchObject({ state: 'UNKNOWN', reading: { carrier: null, source: null } });
     expect(motion?.sentAgoMs === null).toBe(state === 'accepted');
@@ -173,7 +181,7 @@ describe('the first word of a controller after a restore', () => {
   test('is waited for: before it the hold cannot be cleared', async () => {
     const lab = await open();
     await mark(lab);
-    await expect(clear(lab, 'early')).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(clear(lab, 'early')).rejects.toMatchObject({ code: 'ROBOT_UNAVAILABLE' });
     expect(await alarmsOf(lab)).toEqual([{ kind: 'restored' }]);
     await hear(lab, 7);
     expect((await clear(lab, 'late')).heldFaults).toEqual([]);

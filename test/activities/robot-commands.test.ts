@@ -1,6 +1,7 @@
 import { Client, Connection } from '@temporalio/client';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { liveMotion } from '../../db/motion.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import { holdRobot } from '../../db/turns.ts';
 import type { RobotOrder } from '../../domain/robot-order.ts';
@@ -29,7 +30,7 @@ afterEach(async () => {
   await lab.rows(sql`UPDATE robot_state SET dispatch = 'running', held_fault_ids = '{}'`);
 });
 
-type Told = Pick<RobotOrder, 'command'> & { readonly faultId?: string };
+type Told = Pick<RobotOrder, 'command'> & { readonly faultId?: string; readonly when?: 'now' | 'safe_point' };
 
 function tell(told: Told, key = `command/${++keys}`, reason: string | null = 'the gripper is bent') {
   const { actor } = lab.store.context;
@@ -85,6 +86,39 @@ describe('a turn', () => {
     await hold(FAULTS[0]);
     await tell({ command: 'pause' });
     expect(await grantTo(job)).toEqual(granted);
+  });
+});
+
+describe('paused now', () => {
+  test('a robot is let go by nothing but a resume', async () => {
+    await tell({ command: 'pause', when: 'now' });
+    const kept = { answer: { outcome: 'refused', refusal: { code: 'CONFLICT' } } };
+    expect(await tell({ command: 'maintenance' })).toMatchObject(kept);
+    expect(await tell({ command: 'pause', when: 'safe_point' })).toMatchObject(kept);
+    expect(await tell({ command: 'pause', when: 'now' })).toMatchObject({
+      standing: { dispatch: 'paused_now' },
+    });
+    expect(await tell({ command: 'resume' })).toMatchObject({ standing: { dispatch: 'running' } });
+  });
+
+  test('nothing that was accepted is sent, until it is resumed; what was sent goes on', async () => {
+    const job = await asking();
+    await job.takeTurn();
+    const places = await lab.rows<{ id: string }>(sql`
+      SELECT id FROM position WHERE job_id = ${job.id} AND container_id = ${lab.handoff}`);
+    await tell({ command: 'pause', when: 'now' });
+    const commandId = await job.submit('pick', places[0]?.id ?? '');
+    const live = () => liveMotion(lab.store.db, lab.store.tenantId, lab.robotId);
+    expect(await live()).toMatchObject({ commandId, state: 'ACCEPTED', isHeldBack: true });
+    await expect(lab.send(commandId)).rejects.toThrow('the gateway may not send: paused');
+    await tell({ command: 'resume' });
+    expect(await live()).toMatchObject({ state: 'ACCEPTED', isHeldBack: false });
+    await lab.send(commandId);
+    await tell({ command: 'pause', when: 'now' });
+    expect(await live()).toMatchObject({ state: 'SENT', isHeldBack: false });
+    await lab.settle(commandId, 'DONE', {});
+    await job.endTurn(1);
+    await lab.storage.finishJob(job.ref('finish'), 'CANCELLED', 'It was only a test.');
   });
 });
 

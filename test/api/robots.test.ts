@@ -4,6 +4,8 @@ import { enrolledRobots } from '../../db/gateway.ts';
 import { enrolStation } from '../../db/identity.ts';
 import { inTenant } from '../../db/tenancy.ts';
 import { holdRobot } from '../../db/turns.ts';
+import { PRIORITIES } from '../../domain/priority.ts';
+import { PriorityName } from '../../schemas/automation.ts';
 import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
 import { RECONCILE_JOB, type ReconcileInput } from '../../workflows/messages/reconcile.ts';
 import { type ApiReply, openApi, type Person, type TestApi } from '../setup/api.ts';
@@ -48,7 +50,15 @@ const enrol = (changed: Record<string, unknown> = {}, headers: Record<string, st
   api.send({
     path: '/automation/robots',
     as: api.people.lab_administrator,
-    json: { name: 'Robot', store: 'STORE', handoff: 'HANDOFF', host: '127.0.0.1', port: 1502, ...changed },
+    json: {
+      name: 'Robot',
+      store: 'STORE',
+      handoff: 'HANDOFF',
+      host: '127.0.0.1',
+      port: 1502,
+      gate: 'Gate north',
+      ...changed,
+    },
     headers,
   });
 const command = (json: unknown, as: Person = atRobot) =>
@@ -82,7 +92,15 @@ describe('enrolling a robot', () => {
     expect([again.status, again.body]).toEqual([201, first.body]);
     const other = await enrol();
     expect([other.status, other.body.code]).toEqual([409, 'NAME_TAKEN']);
-    expect(await robot()).toMatchObject({ id: robotId, dispatch: 'running', connected: false, queue: [] });
+    expect(await robot()).toMatchObject({
+      id: robotId,
+      driver: 'modbus',
+      gate: 'Gate north',
+      dispatch: 'running',
+      connected: false,
+      faults: [],
+      queue: [],
+    });
     const { actor } = api.people.lab_technician;
     const person = async (name: string, standsAt: string | null): Promise<Person> => {
       const station = await enrolStation(
@@ -126,8 +144,23 @@ describe('commands', () => {
     expect((await command({ command: 'clear', faultId }, elsewhere)).status).toBe(403);
     const cleared = await command({ command: 'clear', faultId });
     expect(cleared.status).toBe(200);
-    expect(cleared.body.heldFaultId).toBeUndefined();
+    expect([cleared.body.heldFaultId, cleared.body.faults]).toEqual([undefined, []]);
     expect((await command({ command: 'clear', faultId })).body.code).toBe('STALE_ANSWER');
+  });
+
+  test('paused now, it is resumed at the robot before anything else', async () => {
+    const paused = await command({ command: 'pause', when: 'now' }, elsewhere);
+    expect([paused.status, paused.body.dispatch]).toEqual([200, 'paused_now']);
+    const refused = await command({ command: 'maintenance' }, elsewhere);
+    expect([refused.status, refused.body.code]).toEqual([409, 'CONFLICT']);
+    expect((await command({ command: 'resume' }, elsewhere)).body.code).toBe('STATION_REQUIRED');
+    expect((await command({ command: 'resume' })).body.dispatch).toBe('running');
+    const wrong = await command({ command: 'pause', when: 'later' });
+    expect([wrong.status, wrong.body.errors[0].pointer]).toEqual([422, '/when']);
+  });
+
+  test('priorities have the names that the API lists', () => {
+    expect([...PriorityName.options]).toEqual(Object.keys(PRIORITIES));
   });
 
   test('there is no raw motion', async () => {

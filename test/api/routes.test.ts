@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApiDocument } from '../../api/openapi-document.ts';
 import { createPicklist } from '../../db/picklists.ts';
 import { enrolRobot } from '../../db/robots.ts';
+import { createSchedule } from '../../db/schedule-changes.ts';
 import { ROLES } from '../../domain/actor.ts';
 import { type Action, mayDo, PERMISSIONS } from '../../domain/permissions.ts';
 import { type ApiRequest, openApi, type TestApi } from '../setup/api.ts';
@@ -93,6 +94,23 @@ async function furnish(): Promise<typeof ours> {
     port: 1502,
     unitId: 1,
   });
+  const schedule = await createSchedule(store.db, store.actor, {
+    job: {
+      kind: 'retrieval',
+      mode: 'hand',
+      priority: 20,
+      sampleId: sample,
+      order: { kind: 'retrieval', handoffPositionId: null },
+    },
+    plan: {
+      trigger: { kind: 'after', jobId: job, condition: 'ended' },
+      window: null,
+      until: null,
+      maxRuns: null,
+      graceMs: 60_000,
+    },
+    reason: 'Our reason',
+  });
   const list = uuidv7();
   const request = {
     sampleId: sample,
@@ -114,8 +132,8 @@ async function furnish(): Promise<typeof ours> {
     async () => {},
   );
   return {
-    ids: { samples: sample, locations: box, jobs: job, robots: robot.id, picklists: list },
-    words: [site, freezer, box, sample, job, robot.id, list, 'OUR-TUBE', 'Our '],
+    ids: { samples: sample, locations: box, jobs: job, robots: robot.id, picklists: list, schedule },
+    words: [site, freezer, box, sample, job, robot.id, list, schedule, 'OUR-TUBE', 'Our '],
   };
 }
 

@@ -64,8 +64,11 @@ test('an event that comes again counts once, with or without an Idempotency-Key'
   expect((await signal(id, event, key)).status).toBe(202);
   await signal(id, expedite(41)); // heard after the repeats: so were they
   await priorityIs(id, 41);
+  await signal(id, { ...expedite(0), priority: 'LOW' });
+  await priorityIs(id, 0);
+  expect((await read(id)).priorityName).toBe('LOW');
   const steps = (await read(id)).steps.map(({ step }: { step: string }) => step);
-  expect(steps.filter((step: string) => step.startsWith('expedite/'))).toHaveLength(3);
+  expect(steps.filter((step: string) => step.startsWith('expedite/'))).toHaveLength(4);
 });
 
 test('a job that is over, unknown or another laboratory’s is not told', async () => {
@@ -101,6 +104,10 @@ test('what is no signal is refused, with the types there are', async () => {
     const { status, body } = await signal(id, { ...expedite(50), ...wrong });
     expect([status, body.errors[0].pointer]).toEqual([422, pointer]);
   }
+  const { body } = await signal(id, { ...expedite(0), priority: 'ASAP' });
+  expect(body.errors[0].detail).toBe(
+    'should be one of SYSTEM, URGENT, HIGH, NORMAL, LOW, or be a number, but is "ASAP"',
+  );
   expect((await read(id)).priority).toBe(20);
 });
 

@@ -9,6 +9,7 @@ import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
 import { createPicklistActivities } from '../../activities/picklist.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
+import { createScheduleActivities } from '../../activities/schedule.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
 import { createApp } from '../../api/app.ts';
 import { type Authenticator, createAuthenticator } from '../../api/authenticator.ts';
@@ -198,6 +199,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...createInventoryActivities({ db: lab.app }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
       ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
+      ...createScheduleActivities({ db: lab.app, workflows: temporal.workflow }),
     },
     stickyQueueScheduleToStartTimeout: '2s',
     shutdownGraceTime: '1s',

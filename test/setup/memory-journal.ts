@@ -14,6 +14,7 @@ export class MemoryJournal implements MotionJournal {
   readonly reports: (ControllerView | null)[] = [];
   epoch = 0;
   hasTurn = true;
+  isPaused = false;
   lastNumber = 0;
   /** decides before and after each call whether it fails there: `after` = it was done, and the answer was lost */
   failure: (call: string, when: 'before' | 'after') => boolean = () => false;
@@ -47,7 +48,12 @@ export class MemoryJournal implements MotionJournal {
     return this.#call('live', () => {
       for (const { state, ...line } of this.lines) {
         if (state === 'ACCEPTED' || state === 'SENT')
-          return { ...line, state, sentAgoMs: state === 'SENT' ? 0 : null };
+          return {
+            ...line,
+            state,
+            sentAgoMs: state === 'SENT' ? 0 : null,
+            isHeldBack: state === 'ACCEPTED' && this.isPaused,
+          };
       }
       return null;
     });
@@ -59,6 +65,7 @@ export class MemoryJournal implements MotionJournal {
       const line = this.#line(number);
       if (epoch !== this.epoch) return 'epoch_lost';
       if (!this.hasTurn) return 'turn_lost';
+      if (this.isPaused) return 'paused';
       if (line.state !== 'ACCEPTED') return 'not_accepted';
       Object.assign(line, { state: 'SENT', latchedBefore });
       return 'sent';

@@ -66,6 +66,8 @@ export class MotionLab {
        VALUES ($1, $2, 'R', $3, $4, '127.0.0.1', $5, $6)`,
       [tenantId, robotId, boxId, handoffId, port, driver],
     );
+    await this.sql('INSERT INTO robot_state (tenant_id, robot_id) VALUES ($1, $2)', [tenantId, robotId]);
+    await this.sql('INSERT INTO ledger.log (tenant_id, origin) VALUES ($1, $2)', [tenantId, tenantId]);
     await this.addJob(tenantId, robotId, jobId);
     await this.sql(`INSERT INTO robot_turn (tenant_id, robot_id, fence, job_id) VALUES ($1, $2, 1, $3)`, [
       tenantId,

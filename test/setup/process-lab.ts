@@ -102,8 +102,8 @@ export class ProcessLab {
           signals.push({ workflowId, signal, args: signalArgs });
         },
         getHandle: (workflowId) => ({
-          async signal({ name }, granted) {
-            signals.push({ workflowId, signal: name, args: [granted] });
+          async signal({ name }, told) {
+            signals.push({ workflowId, signal: name, args: [told] });
           },
         }),
       },

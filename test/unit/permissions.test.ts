@@ -31,6 +31,8 @@ const TABLE: Readonly<Record<Action, string>> = {
   'picklist.read': 'A P T R D -',
   'picklist.order': 'A P T R - -',
   'picklist.cancel': 'A P T R - -',
+  'schedule.read': 'A P T R D -',
+  'schedule.edit': 'A P T R - -',
   'robot.read': 'A P T R D -',
   'robot.enrol': 'A - - - - -',
   'robot.inventory': 'A P T - - -',

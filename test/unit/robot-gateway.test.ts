@@ -64,6 +64,53 @@ describe('the gateway of a robot', () => {
     expect(wire.log).toEqual([1, 2, 3]);
   });
 
+  it('begins no motion while a person has paused the robot now, whenever that is said; it goes on reporting', async () => {
+    const { wire, journal, serve } = cell();
+    const { gateway } = serve();
+    await warmUp(journal);
+    journal.isPaused = true;
+    const line = journal.accept('scan', 1);
+    gateway.ring();
+    const reported = journal.reports.length;
+    await eventually('two more reports', () => journal.reports.length >= reported + 2, 3_000);
+    expect([line.state, wire.log]).toEqual(['ACCEPTED', [1]]);
+    journal.isPaused = false;
+    gateway.ring();
+    await settled(line);
+    // Said while the interlock was being looked at: the last word before SENT is the journal's.
+    let asked = 0;
+    journal.onMarkSent = () => {
+      asked += 1;
+      journal.isPaused = asked === 1;
+    };
+    const next = journal.accept('place', 2);
+    gateway.ring();
+    await eventually('the refusal', () => asked === 1, 3_000);
+    expect([next.state, wire.log]).toEqual(['ACCEPTED', [1, 2]]);
+    journal.isPaused = false;
+    gateway.ring();
+    expect(await settled(next)).toMatchObject({ carrier: false, target: true });
+    expect(wire.log).toEqual([1, 2, 3]);
+  });
+
+  it('reports what stops the robot before it says that the motion was not sent', async () => {
+    const { wire, journal, serve } = cell();
+    const { gateway } = serve({ lookEveryMs: 60_000 });
+    await warmUp(journal);
+    const reported = journal.reports.length;
+    wire.mode = 'estop';
+    let reportsAtEnd = 0;
+    journal.failure = (call, when) => {
+      if (call === 'settle' && when === 'before') reportsAtEnd = journal.reports.length;
+      return false;
+    };
+    const line = journal.accept('place', 2);
+    gateway.ring();
+    expect((await settled(line))?.detail).toContain('mode estop');
+    expect(reportsAtEnd).toBe(reported + 1);
+    expect(journal.reports.at(-1)).toMatchObject({ mode: 'estop' });
+  });
+
   it('does not trigger when the job’s turn is over, or the gateway’s epoch', async () => {
     const { wire, journal, serve } = cell();
     const { ended } = serve();

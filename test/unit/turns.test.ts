@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { byUrgency } from '../../domain/priority.ts';
 import {
   clearFault,
   dispatchAs,
@@ -13,6 +14,7 @@ import {
   SETTLED_TURNS_KEPT,
   settle,
   type TurnRequest,
+  takeOut,
 } from '../../domain/turns.ts';
 
 const request = (jobId: string, change: Partial<TurnRequest> = {}): TurnRequest => ({
@@ -73,6 +75,14 @@ describe('the queue of a robot', () => {
     expect(nextTurn(enqueue(settled, request('a', { turn: 2 })))).toMatchObject({ turn: 2 });
   });
 
+  test('lets go of a request that went elsewhere, and takes it back', () => {
+    const state = queued(request('a'), request('b', { requestedAt: 1 }));
+    const rest = takeOut(state, [{ jobId: 'a', turn: 1 }]);
+    expect(rest.queue.map(({ jobId }) => jobId)).toEqual(['b']);
+    expect(takeOut(rest, [{ jobId: 'a', turn: 1 }])).toBe(rest);
+    expect(enqueue(rest, request('a')).queue.map(({ jobId }) => jobId)).toEqual(['a', 'b']);
+  });
+
   test('keeps out a request that was withdrawn before it came', () => {
     const state = settle(IDLE_ROBOT, { jobId: 'a', turn: 1 });
     expect(enqueue(state, request('a')).queue).toEqual([]);
@@ -100,6 +110,7 @@ describe('a turn', () => {
     expect(nextTurn(grant(state, request('a'), 1))).toBeNull();
     expect(nextTurn(dispatchAs(state, 'paused'))).toBeNull();
     expect(nextTurn(dispatchAs(state, 'maintenance'))).toBeNull();
+    expect(nextTurn(dispatchAs(state, 'paused_now'))).toBeNull();
     const held = hold(hold(hold(state, 'f1'), 'f2'), 'f1');
     expect(held.heldFaults).toEqual(['f1', 'f2']);
     expect(nextTurn(clearFault(held, 'f1'))).toBeNull();
@@ -130,6 +141,7 @@ test('whatever the messages and their order, no job is queued twice, and none wh
       job,
       turn: fc.integer({ min: 1, max: 2 }),
       priority: fc.nat(3),
+      requestedAt: fc.nat(120_000),
     }),
     fc.record({ do: fc.constant('settle' as const), job, turn: fc.integer({ min: 1, max: 2 }) }),
     fc.record({ do: fc.constant('grant' as const) }),
@@ -140,8 +152,7 @@ test('whatever the messages and their order, no job is queued twice, and none wh
       let state = IDLE_ROBOT;
       const settled = new Set<string>();
       for (const each of messages) {
-        if (each.do === 'ask')
-          state = enqueue(state, request(each.job, { turn: each.turn, priority: each.priority }));
+        if (each.do === 'ask') state = enqueue(state, request(each.job, each));
         if (each.do === 'settle') {
           state = settle(state, { jobId: each.job, turn: each.turn });
           settled.add(`${each.job}/${each.turn}`);
@@ -154,9 +165,7 @@ test('whatever the messages and their order, no job is queued twice, and none wh
         const labels = live.map(({ jobId, turn }) => `${jobId}/${turn}`);
         expect(new Set(labels).size).toBe(labels.length);
         expect(labels.filter((label) => settled.has(label))).toEqual([]);
-        expect(state.queue.map(({ priority }) => priority)).toEqual(
-          state.queue.map(({ priority }) => priority).toSorted((a, b) => b - a),
-        );
+        expect(state.queue).toEqual(state.queue.toSorted(byUrgency));
       }
     }),
   );

@@ -1,5 +1,5 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
-import { ApplicationFailure, type SignalDefinition } from '@temporalio/common';
+import type { SignalDefinition } from '@temporalio/common';
 import type {
   ClosingResult,
   GatewayActivities,
@@ -11,6 +11,7 @@ import type {
   MotionOutcome,
   PicklistActivities,
   RobotActivities,
+  ScheduleActivities,
   SeenAt,
   SettleResult,
   StepRef,
@@ -29,19 +30,23 @@ import {
   mayBegin,
   releaseStep,
   type Standing,
+  type TurnKey,
   type TurnRequest,
 } from '../../domain/turns.ts';
 import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
 import type { Confirmation, Decision, PlaceRef, Reservation } from '../../workflows/messages/job.ts';
 import {
   faultSignal,
+  gateFreeSignal,
   ROBOT,
   releaseTurnSignal,
   requestTurnSignal,
+  robotReleasedSignal,
   turnGrantedSignal,
 } from '../../workflows/messages/robot.ts';
 import { createFakePicklists, HANDOFF_FULL } from './fake-picklists.ts';
-import type { FakeJob, FakePosition, Laboratory } from './laboratory.ts';
+import { createFakeScheduleActivities } from './fake-schedules.ts';
+import type { FakeJob, FakePosition, FakeRobot, Laboratory } from './laboratory.ts';
 
 export type LaboratoryActivities = StorageActivities &
   MotionActivities &
@@ -49,7 +54,8 @@ export type LaboratoryActivities = StorageActivities &
   Pick<GatewayActivities, 'inspect' | 'readInventory'> &
   InventoryActivities &
   RobotActivities &
-  PicklistActivities;
+  PicklistActivities &
+  ScheduleActivities;
 
 /** One call of an activity, as a test sees it. */
 export interface Call {
@@ -87,7 +93,7 @@ export function failure(code: ErrorCode, detail: string, facts?: Readonly<Record
   return toFailure(new DomainError(code, detail, facts && { facts }));
 }
 
-const DISPATCH = { pause: 'paused', resume: 'running', maintenance: 'maintenance' } as const;
+const DISPATCH = { resume: 'running', maintenance: 'maintenance' } as const;
 
 /** Steps that may run when the job is over. */
 const EVEN_WHEN_OVER = /^(cancel|expedite|finish|adopt|release)/;
@@ -563,7 +569,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   /** An entity that is not there is started by whoever has something to tell it. */
   async function tell<Told>(
-    { actor: { tenantId } }: StepRef,
+    { actor: { tenantId } }: Pick<StepRef, 'actor'>,
     robotId: string,
     signal: SignalDefinition<[Told]>,
     told: Told,
@@ -577,15 +583,24 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       signalArgs: [told],
     });
   }
-  const requests: { readonly robotId: string; readonly request: TurnRequest }[] = [];
+  const requests: TurnRequest[] = [];
   function isOpen({ jobId, workflowId, turn }: TurnRequest): boolean {
     const job = lab.jobs.get(jobId);
     const isGivenBack = [turn, null].some((each) => results.has(`${workflowId}/${releaseStep(each)}`));
     return job !== undefined && !isFinal(job.state) && job.workflowId === workflowId && !isGivenBack;
   }
+  const behindGateOf = (robot: FakeRobot) =>
+    [...lab.robots.values()].filter(
+      (other) => other !== robot && robot.gate !== null && other.gate === robot.gate,
+    );
+  const ignoreGone = (error: unknown) => {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  };
   const standingOf = ({ dispatch, heldFaults }: Standing): Standing => ({ dispatch, heldFaults });
 
-  function refusalOfOrder({ heldFaults }: Standing, order: RobotOrder) {
+  function refusalOfOrder({ dispatch, heldFaults }: Standing, order: RobotOrder) {
+    const rests = order.command === 'maintenance' || (order.command === 'pause' && order.when !== 'now');
+    if (rests && dispatch === 'paused_now') return refuse('CONFLICT', 'The robot is paused now.');
     if (order.command === 'resume' && heldFaults.length > 0)
       return refuse('ROBOT_UNAVAILABLE', `The robot is held by fault ${heldFaults[0]}.`);
     if (order.command !== 'clear') return null;
@@ -598,6 +613,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   const robots: RobotActivities = {
     requestTurn: async (ref, robotId, priority, turn, revision = 0) => {
+      const at = revision > 0 ? (lab.job(ref.jobId).robotId ?? robotId) : robotId;
+      lab.job(ref.jobId).robotId = at;
       const request = {
         jobId: ref.jobId,
         turn,
@@ -606,15 +623,17 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         requestedAt: Date.now(),
         revision,
       };
-      requests.push({ robotId, request });
-      await tell(ref, robotId, requestTurnSignal, request);
+      requests.push(request);
+      await tell(ref, at, requestTurnSignal, request);
     },
     releaseTurn: async (ref, robotId, turn) => {
       once(ref, turn, (job) => {
-        const robot = lab.robot(robotId);
-        if (robot.turnJobId === job.id) robot.turnJobId = null;
+        for (const robot of lab.robots.values()) if (robot.turnJobId === job.id) robot.turnJobId = null;
       });
-      await tell(ref, robotId, releaseTurnSignal, { jobId: ref.jobId, turn });
+      for (const at of new Set([robotId, lab.job(ref.jobId).robotId ?? robotId]))
+        await tell(ref, at, releaseTurnSignal, { jobId: ref.jobId, turn });
+      for (const other of behindGateOf(lab.robot(robotId)))
+        if (other.queue.length > 0) await tell(ref, other.id, gateFreeSignal, {});
     },
     reportFault: async (ref, robotId, faultId, cleared) => {
       await tell(ref, robotId, faultSignal, { faultId, cleared });
@@ -622,10 +641,15 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     grantTurn: async (_tenantId, robotId, request, waiting) => {
       const robot = lab.robot(robotId);
       if (!isOpen(request)) return null;
-      // Only after the entity was lost: it is asked again until that job gives the turn back.
-      if (robot.turnJobId !== null && robot.turnJobId !== request.jobId)
-        throw ApplicationFailure.create({ type: 'TURN_TAKEN', message: 'Another job has the turn' });
+      const job = lab.job(request.jobId);
+      if (job.robotId !== null && job.robotId !== robotId) {
+        await tell({ actor: job.actor }, job.robotId, requestTurnSignal, request);
+        return null;
+      }
+      if (robot.turnJobId !== null && robot.turnJobId !== request.jobId) return { taken: true };
       if (robot.turnJobId !== request.jobId && !mayBegin(robot)) return { standing: standingOf(robot) };
+      if (robot.turnJobId !== request.jobId && behindGateOf(robot).some((other) => other.turnJobId !== null))
+        return { taken: true };
       if (robot.turnJobId !== request.jobId)
         Object.assign(robot, { turnJobId: request.jobId, fence: robot.fence + 1 });
       robot.queue = waiting;
@@ -633,18 +657,16 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       const { fence } = robot;
       await client.workflow
         .getHandle(workflowId)
-        .signal(turnGrantedSignal, { turn, fence })
-        .catch((error: unknown) => {
-          if (!(error instanceof WorkflowNotFoundError)) throw error;
-        });
+        .signal(turnGrantedSignal, { turn, fence, robotId })
+        .catch(ignoreGone);
       return { fence };
     },
     loadRobot: async (_tenantId, robotId) => {
       const robot = lab.robot(robotId);
-      const open = requests.filter((each) => each.robotId === robotId && isOpen(each.request));
-      const waiting = open.flatMap(({ request }) => (robot.turnJobId === request.jobId ? [] : [request]));
-      const holder = open.findLast(({ request }) => robot.turnJobId === request.jobId);
-      const current = holder ? { ...holder.request, fence: robot.fence } : null;
+      const open = requests.filter((each) => lab.jobs.get(each.jobId)?.robotId === robotId && isOpen(each));
+      const waiting = open.filter((request) => robot.turnJobId !== request.jobId);
+      const holder = open.findLast((request) => robot.turnJobId === request.jobId);
+      const current = holder ? { ...holder, fence: robot.fence } : null;
       return waiting.reduce(enqueue, { ...IDLE_ROBOT, ...standingOf(robot), current });
     },
     commandRobot: async (robotId, _key, order) => {
@@ -653,8 +675,34 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       if (refusal !== null) return { answer: refusal, standing: null };
       if (order.command === 'clear')
         robot.heldFaults = robot.heldFaults.filter((held) => held !== order.faultId);
+      else if (order.command === 'pause') robot.dispatch = order.when === 'now' ? 'paused_now' : 'paused';
       else robot.dispatch = DISPATCH[order.command];
+      const holder = order.command === 'clear' ? lab.jobs.get(robot.turnJobId ?? '') : undefined;
+      if (holder && order.command === 'clear') {
+        await client.workflow
+          .getHandle(holder.workflowId)
+          .signal(robotReleasedSignal, { faultId: order.faultId })
+          .catch(ignoreGone);
+      }
       return { answer: { outcome: 'accepted' }, standing: standingOf(robot) };
+    },
+    handQueueOver: async (_tenantId, robotId, offered) => {
+      const robot = lab.robot(robotId);
+      const moved: TurnKey[] = [];
+      for (const request of offered) {
+        const job = lab.job(request.jobId);
+        if (job.robotId === robotId) {
+          const heir = [...lab.robots.values()].find(
+            (other) =>
+              other !== robot && other.store !== null && other.store === robot.store && mayBegin(other),
+          );
+          if (!heir || !isOpen(request) || lab.motions.some(({ jobId }) => jobId === job.id)) continue;
+          job.robotId = heir.id;
+        }
+        await tell({ actor: job.actor }, job.robotId ?? robotId, requestTurnSignal, request);
+        moved.push({ jobId: request.jobId, turn: request.turn });
+      }
+      return moved;
     },
     projectRobot: async (_tenantId, robotId, queue) => {
       lab.robot(robotId).queue = queue;
@@ -681,7 +729,15 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
 
   const hooked = hookedBy(options.hooks ?? {});
   const picklists = createFakePicklists(lab, client, taskQueue);
-  const steps = hooked({ ...storage, ...motion, ...robots, ...inventory, ...picklists, inspect });
+  const steps = hooked({
+    ...storage,
+    ...motion,
+    ...robots,
+    ...inventory,
+    ...picklists,
+    ...createFakeScheduleActivities(lab),
+    inspect,
+  });
   // What is made of steps passes the hooks itself, and at each of them.
   return { ...steps, ...hooked(createHandlingActivities(steps)) };
 }
@@ -707,8 +763,13 @@ function hookedEntries(activities: object, hooks: Hooks, counts: Map<string, num
   ]);
 }
 
-/** The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that. */
+/**
+ * The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that; a
+ * scan gives the schedule there, or only the tenant.
+ */
 function whoseCall(name: string, [first, second]: readonly unknown[]): string {
   if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
-  return String(name === 'commandRobot' ? first : second);
+  if (typeof second === 'object' && second !== null && 'scheduleId' in second)
+    return String(second.scheduleId);
+  return String(name === 'commandRobot' || name === 'dueRuns' ? first : second);
 }

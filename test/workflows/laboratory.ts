@@ -5,8 +5,9 @@ import type { RobotLevel } from '../../domain/controller.ts';
 import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/job.ts';
 import type { Target } from '../../domain/order.ts';
 import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
-import type { TurnRequest } from '../../domain/turns.ts';
+import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
+import type { FakeSchedule } from './fake-schedules.ts';
 
 export interface FakePosition {
   readonly place: PlaceRef;
@@ -38,7 +39,7 @@ export interface FakeJob {
   readonly mode: 'hand' | 'robot';
   readonly actor: Actor;
   readonly sampleId: string;
-  readonly robotId: string | null;
+  robotId: string | null;
   readonly target: Target;
   /** the hand-off position that was asked for; null = any */
   readonly handoffPositionId: string | null;
@@ -119,7 +120,11 @@ export interface FakeRobot {
   turnJobId: string | null;
   /** oldest first */
   heldFaults: string[];
-  dispatch: 'running' | 'paused' | 'maintenance';
+  dispatch: Dispatch;
+  /** robots behind the same gate never have a turn at the same time */
+  gate: string | null;
+  /** robots of one store do each other's work */
+  store: string | null;
   queue: readonly TurnRequest[];
   faults: RobotFault[];
   /** why it stands in a safety hold */
@@ -156,6 +161,7 @@ export class Laboratory {
   readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
   readonly comparisons = new Map<string, FakeComparison>();
+  readonly schedules = new Map<string, FakeSchedule>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -210,6 +216,8 @@ export class Laboratory {
       turnJobId: null,
       heldFaults: [],
       dispatch: 'running',
+      gate: null,
+      store: null,
       queue: [],
       faults: [],
       stop: null,
@@ -217,6 +225,12 @@ export class Laboratory {
       stuck: null,
     };
     this.robots.set(added.id, added);
+    return added;
+  }
+
+  addSchedule(ends: FakeSchedule['ends']): FakeSchedule {
+    const added = { id: this.newId(), runs: 0, isDue: true, ends, jobId: null };
+    this.schedules.set(added.id, added);
     return added;
   }
 

@@ -36,6 +36,7 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     why: PROGRAM_ERROR,
   },
   { file: 'workflows/relocation.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
+  { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'const fence = this.#isAsked', ways: ['no'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'if (fence === undefined)', ways: ['if'], why: PROGRAM_ERROR },
   {

@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Actor } from '../../domain/actor.ts';
+import type { PauseWhen } from '../../domain/robot-order.ts';
 import type { RobotState, TurnKey, TurnRequest } from '../../domain/turns.ts';
 import type { Answer } from './job.ts';
 
@@ -22,10 +23,14 @@ export const requestTurnSignal = defineSignal<[TurnRequest]>('request');
 export const releaseTurnSignal = defineSignal<[TurnKey]>('release');
 /** The robot is frozen until the fault is resolved: no turn is granted. */
 export const faultSignal = defineSignal<[{ faultId: string; cleared: boolean }]>('faultSeen');
+/** A robot behind the same gate has ended a turn: whoever waits for the gate asks again. */
+export const gateFreeSignal = defineSignal<[Readonly<Record<string, never>>]>('gateFree');
 /** A turn that a process asked for is its own, under this fence. */
-export interface TurnGranted {
+interface TurnGranted {
   readonly turn: number;
   readonly fence: number;
+  /** whose turn it is: the robot that was asked, or the one to which the request was handed over */
+  readonly robotId: string;
 }
 
 /** Sent by the entity's grant to the process whose turn it is. */
@@ -39,7 +44,8 @@ interface By {
   /** in the person's own words */
   readonly reason: string | null;
 }
-export const pauseUpdate = defineUpdate<Answer, [By]>('pause');
+/** `when` left out: at the safe point. */
+export const pauseUpdate = defineUpdate<Answer, [By & { readonly when?: PauseWhen }]>('pause');
 export const resumeUpdate = defineUpdate<Answer, [By]>('resume');
 export const maintenanceUpdate = defineUpdate<Answer, [By]>('maintenance');
 /** A person declares the robot fit after a fault about which nobody is asked any more. */

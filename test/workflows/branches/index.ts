@@ -11,6 +11,8 @@ import { reconciliations } from './reconcile.ts';
 import { relocations } from './relocation.ts';
 import { retrievals } from './retrieval.ts';
 import { robots } from './robot.ts';
+import { robotQueues } from './robot-queue.ts';
+import { scans } from './schedule.ts';
 
 /** Every branch of every workflow: `npm run histories` records each under its name. */
 export const BRANCHES: Branches = {
@@ -24,7 +26,9 @@ export const BRANCHES: Branches = {
   ...reconciliations,
   ...robots,
   ...picklists,
+  ...robotQueues,
   ...expedites,
   ...failures,
   ...lostTasks,
+  ...scans,
 };

@@ -56,7 +56,7 @@ export const lostTasks: Branches = {
     robot.faults.push({ on: 'place', how: 'no_answer' });
     const running = await floor.start({ ...byRobot, robot });
     meanwhile(floor, running, 'applyDecision', () =>
-      running.handle.signal(turnGrantedSignal, { turn: 1, fence: robot.fence }),
+      running.handle.signal(turnGrantedSignal, { turn: 1, fence: robot.fence, robotId: robot.id }),
     );
     await answers(floor, running, 'at_target');
     return ends(running, 'COMPLETED_WITH_DEVIATION');

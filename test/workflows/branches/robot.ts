@@ -19,12 +19,14 @@ import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { FakeRobot } from '../laboratory.ts';
 import { type Branches, ends, gateAt, heldAt } from './branch.ts';
 
-async function entityOf(floor: Floor, robot: FakeRobot, input: Partial<RobotInput> = {}) {
+/** Starts a robot's entity, or finds the one that runs. */
+export async function entityOf(floor: Floor, robot: FakeRobot, input: Partial<RobotInput> = {}) {
   const { tenantId } = floor.lab.actor;
   return floor.client.workflow.start<(input: RobotInput) => Promise<void>>(ROBOT, {
     workflowId: workflowIds.robot(tenantId, robot.id),
     taskQueue: floor.taskQueue,
     workflowTaskTimeout: '2 seconds',
+    workflowIdConflictPolicy: 'USE_EXISTING',
     args: [{ tenantId, robotId: robot.id, state: null, ...input }],
   });
 }
