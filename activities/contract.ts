@@ -376,8 +376,8 @@ export interface RobotActivities {
 /** Comparisons of stores' own inventories with the record: activities on the control queue, each may be repeated. */
 export interface InventoryActivities {
   /**
-   * Begins a comparison for each store of the tenant that keeps an inventory of its own, in the name of the laboratory's
-   * longest-standing administrator; one that runs already is given again.
+   * Begins a comparison for each store of the tenant that keeps an inventory of its own, in nobody's name; one that runs
+   * already is given again.
    */
   beginComparisons(
     tenantId: string,

@@ -13,11 +13,11 @@ import {
   freshDiscrepancies,
   inventoryRobots,
   readAtOf,
-  standingAdministrator,
 } from '../db/inventory.ts';
 import { blockFreePosition } from '../db/location-service.ts';
 import { lockPlaces } from '../db/places.ts';
 import { listRobots } from '../db/robots.ts';
+import { systemActor } from '../domain/actor.ts';
 import { DomainError } from '../domain/errors.ts';
 import { type Discrepancy, describeDiscrepancy, refusalOfInventory } from '../domain/inventory.ts';
 import type { InventoryActivities } from './contract.ts';
@@ -34,11 +34,9 @@ export function createInventoryActivities({ db }: { readonly db: Database }): In
   return {
     beginComparisons: (tenantId) =>
       failingAsWorkflowsExpect(async () => {
-        const actor = await standingAdministrator(db, tenantId);
-        if (actor === null) return [];
         const begun: ComparisonRecord[] = [];
         for (const robotId of await inventoryRobots(db, tenantId)) {
-          begun.push(await beginComparison(db, actor, robotId, 'schedule'));
+          begun.push(await beginComparison(db, systemActor(tenantId), robotId, 'schedule'));
         }
         return begun.map(({ id, robotId }) => ({ comparisonId: id, robotId }));
       }),

@@ -4,7 +4,8 @@ import type { DB } from './schema.ts';
 
 /**
  * Hands a request for a robot's turn to another robot that can do the work: one in service with the same hand-off, at work
- * and not held, whose store holds every position of the job; of several the one with the fewest jobs. A job that has begun
+ * and not held, that takes orders at the same level and whose store holds every position of the job; of several the one with
+ * the fewest jobs. A job that has begun
  * to move its tube stays with its robot.
  * @returns the robot at which the job waits from now on; null when it stays, or waits no more
  */
@@ -25,6 +26,7 @@ export async function handRequestOver(
   const { rows } = await sql<{ id: string }>`
     SELECT r.id FROM robot here
     JOIN robot r ON r.tenant_id = here.tenant_id AND r.handoff_id = here.handoff_id AND r.id <> here.id
+      AND (r.driver = 'worklist') = (here.driver = 'worklist')
     JOIN robot_state s ON s.tenant_id = r.tenant_id AND s.robot_id = r.id
     WHERE here.tenant_id = ${tenantId} AND here.id = ${robotId} AND r.retired_at IS NULL
       AND s.connected AND s.dispatch = 'running' AND s.held_fault_ids = '{}'

@@ -1,5 +1,5 @@
 import { sql, type Transaction } from 'kysely';
-import type { Actor, Role } from '../domain/actor.ts';
+import type { Actor, Role, SystemActor } from '../domain/actor.ts';
 import { levelOf, type RobotDriver } from '../domain/controller.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Discrepancy, InventoryCounts, InventoryEntry } from '../domain/inventory.ts';
@@ -13,7 +13,7 @@ export interface ComparisonRecord {
   readonly robotId: string;
   readonly state: 'RUNNING' | 'COMPLETED' | 'FAILED';
   readonly cause: 'asked' | 'schedule';
-  readonly actor: Actor;
+  readonly actor: Actor | SystemActor;
   readonly startedAt: Date;
   readonly endedAt: Date | null;
   /** null until it was compared */
@@ -30,7 +30,7 @@ interface ComparisonRow {
   state: ComparisonRecord['state'];
   cause: ComparisonRecord['cause'];
   actor_id: string;
-  actor_role: Role;
+  actor_role: Role | 'system';
   station_id: string | null;
   started_at: Date;
   ended_at: Date | null;
@@ -70,7 +70,7 @@ function comparisonOf(tenantId: string, row: ComparisonRow): ComparisonRecord {
  */
 export function beginComparison(
   db: Database,
-  actor: Actor,
+  actor: Actor | SystemActor,
   robotId: string,
   cause: ComparisonRecord['cause'],
 ): Promise<ComparisonRecord> {
@@ -106,15 +106,6 @@ export async function inventoryRobots(db: Database, tenantId: string): Promise<s
     SELECT id FROM robot WHERE tenant_id = ${tenantId} AND driver = 'worklist' AND retired_at IS NULL
     ORDER BY id`.compile(db.kysely);
   return (await read(db, tenantId, query)).map(({ id }) => id);
-}
-
-/** The administrator for whom a laboratory acts by itself: the one in service for longest. Null when there is none. */
-export async function standingAdministrator(db: Database, tenantId: string): Promise<Actor | null> {
-  const query = sql<{ id: string }>`
-    SELECT id FROM app_user WHERE tenant_id = ${tenantId} AND role = 'lab_administrator' AND disabled_at IS NULL
-    ORDER BY id LIMIT 1`.compile(db.kysely);
-  const [row] = await read(db, tenantId, query);
-  return row ? { tenantId, userId: row.id, role: 'lab_administrator', stationId: null } : null;
 }
 
 /** The comparisons of one store, newest first. @param limit 1–100 */

@@ -74,7 +74,7 @@ class Relocation {
   }
 
   async #bring(): Promise<Left> {
-    const { robotId, from, to, arrived, isReturn } = this.#route;
+    const { robotId, from, to, arrived } = this.#route;
     this.#process.enter('TRANSFERRING');
     const { moved, refused } = await motions(wayOf(from, to)).relocateTube(this.#ref('relocate'), {
       robotId,
@@ -84,15 +84,13 @@ class Relocation {
       to: seenAt(to),
       arrived,
     });
-    const label = classifyLabel(moved);
-    if (label === 'mismatch') return this.#askAboutStranger(moved);
+    if (classifyLabel(moved) === 'mismatch') return this.#askAboutStranger(moved);
     if (classifyTransfer(moved) !== 'placed') return this.#failed(moved);
     if (refused !== null) {
       const detail = `The sensors saw the tube (target), but the record refused it: ${refused}`;
       return this.#asked({ kind: 'outcome_unknown', detail, robotId, candidates: [seenAt(to)] });
     }
-    // A tube that goes back was read on its way out; unread, it is better off in the cold.
-    if (label === 'unread' && isReturn !== true) return this.#unread();
+    if (this.#isUnverified(moved)) return this.#unread();
     return { at: 'target', isTry: false };
   }
 
@@ -101,13 +99,17 @@ class Relocation {
     const { from, to } = this.#route;
     const isExplained = moved.stop === null && classifyTransfer(moved) === 'not_moved';
     const left: Left = isExplained ? { at: 'source', isTry: true } : await this.#doubt(moved);
-    // Unless a person scanned it there.
-    const isUnread = left.isDeviation !== true && classifyLabel(moved) === 'unread';
-    if (left.at === 'target' && isUnread && this.#route.isReturn !== true) return this.#unread();
+    const isSeenByPerson = left.isDeviation === true;
+    if (left.at === 'target' && !isSeenByPerson && this.#isUnverified(moved)) return this.#unread();
     if (left.at !== 'source' || !left.isTry) return left;
     this.#tries += 1;
     if (this.#tries < PICK_TRIES) return left;
     throw new Abandoned('FAILED', `The store did not ${wayOf(from, to)}: ${describeOutcome(moved)}`);
+  }
+
+  /** A tube that goes back was read on its way out; unread, it is better off in the cold. */
+  #isUnverified(moved: MotionOutcome): boolean {
+    return this.#route.isReturn !== true && classifyLabel(moved) === 'unread';
   }
 
   #unread(): never {

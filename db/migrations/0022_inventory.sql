@@ -5,7 +5,7 @@ CREATE TABLE inventory_comparison (
   robot_id   uuid NOT NULL,
   state      text NOT NULL DEFAULT 'RUNNING' CHECK (state IN ('RUNNING', 'COMPLETED', 'FAILED')),
   cause      text NOT NULL CHECK (cause IN ('asked', 'schedule')),
-  actor_id   uuid NOT NULL,                        -- who asked; on schedule, whose laboratory it is
+  actor_id   uuid NOT NULL,                        -- who asked; on schedule the nil UUID
   actor_role text NOT NULL,
   station_id uuid,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -226,7 +226,7 @@ describe('a store’s own inventory and the record', () => {
     expect(second?.comparisonId).not.toBe(first.id);
     const all = await listComparisons(db, tenantId, inventory.lab.robotId, 10);
     expect(all).toMatchObject([
-      { cause: 'schedule', state: 'RUNNING' },
+      { cause: 'schedule', state: 'RUNNING', actor: { userId: '00000000-0000-0000-0000-000000000000' } },
       { cause: 'asked', state: 'FAILED' },
     ]);
   });
@@ -236,9 +236,9 @@ describe('a store’s own inventory and the record', () => {
     await expect(inventory.begin()).rejects.toMatchObject({ code: 'CONFLICT' });
     const { db, tenantId } = inventory.lab.store;
     expect(await createInventoryActivities({ db }).beginComparisons(tenantId)).toEqual([]);
-    await inventory.plant(`UPDATE robot SET driver = 'worklist'`);
-    await inventory.plant('UPDATE app_user SET disabled_at = now()');
+    await inventory.plant(`UPDATE robot SET driver = 'worklist', retired_at = now()`);
     expect(await createInventoryActivities({ db }).beginComparisons(tenantId)).toEqual([]);
+    await expect(inventory.begin()).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('open no deviation that the database has open already', async () => {
