@@ -114,6 +114,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       return stored.result as T;
     }
     const job = lab.job(ref.jobId);
+    if (job.workflowId !== ref.workflowId && !ref.step.startsWith('adopt'))
+      throw failure('CONFLICT', `Job ${job.id} is answered for by ${job.workflowId} now.`);
     if (isFinal(job.state) && !EVEN_WHEN_OVER.test(ref.step)) {
       throw failure('JOB_FINISHED', `The job is ${job.state}.`, { state: job.state });
     }

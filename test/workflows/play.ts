@@ -39,7 +39,7 @@ export const PLAYS: Readonly<Record<string, Play>> = {
 /** A moment at which a person does something: when the job says it waits for one. */
 export type Act = 'confirm' | 'hand-over' | 'decide';
 
-function actOf({ state, phase }: FakeJob): Act | undefined {
+export function actOf({ state, phase }: FakeJob): Act | undefined {
   if (state === 'AWAITING_OPERATOR') return 'decide';
   if (state !== 'AWAITING_PERSON') return undefined;
   return phase === 'AT_HANDOFF' ? 'hand-over' : 'confirm';

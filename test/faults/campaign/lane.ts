@@ -7,13 +7,16 @@ import { Refusal } from '../../../stack/demo/client.ts';
 import { addressOf } from '../../../stack/demo/store.ts';
 import type { Dice } from './dice.ts';
 import type { Hands } from './operator.ts';
-import { insist, type JobBoard, must } from './people.ts';
+import { insist, type JobBoard, must, readJob } from './people.ts';
 import type { Site } from './site.ts';
 
 const Anything = z.unknown();
 
 /** How full a store gets before more is taken out than is put in. */
 const FULL = 60;
+
+/** A hand-over that is refused so often is not repeated. */
+const SCANS = 100;
 
 /** How a saga ended: as its job did, or before there was one. */
 type Ending = Job['state'] | `not taken: ${string}`;
@@ -28,6 +31,9 @@ export interface Floor {
   begin(): boolean;
   ended(how: Ending): void;
 }
+
+const isThere = ({ state, phase }: Pick<Job, 'state' | 'phase'>): boolean =>
+  state === 'AWAITING_PERSON' && phase === 'AT_HANDOFF';
 
 /** One person who orders one saga after the other from a robot, through seats of the hand-off that nobody else uses. */
 export class Lane {
@@ -96,7 +102,6 @@ export class Lane {
     const handoff = { location: this.#site.handoff.barcode, position: seat };
     const job = await this.#order(`/storage/samples/${barcode}/retrieve`, { mode: 'robot', handoff });
     if (job instanceof Refusal) return this.#settle(barcode, seat, job);
-    const isThere = ({ state, phase }: Job) => state === 'AWAITING_PERSON' && phase === 'AT_HANDOFF';
     const arrived = await this.#over(job, isThere);
     if (isThere(arrived)) {
       if (this.#dice.chance(0.15)) await this.#cancel(job);
@@ -127,11 +132,18 @@ export class Lane {
     if ((await this.#tubeIn(seat)) !== barcode) return; // the robot came for it
     await cell.takeTube(addressOf(handoff, seat));
     this.#floor.hands.take(barcode);
-    const scan = { sampleBarcode: barcode };
-    const said = await insist('a hand-over', () =>
-      client.post(`/automation/jobs/${id}/hand-over`, scan, Anything, { 'idempotency-key': `over-${id}` }),
-    );
-    if (!(said instanceof Refusal) || (await this.#whereIs(barcode))?.custody.kind === 'person') return;
+    for (let times = 1; ; times += 1) {
+      const key = `over-${id}-${times}`;
+      const said = await insist('a hand-over', () =>
+        client.post(`/automation/jobs/${id}/hand-over`, { sampleBarcode: barcode }, Anything, {
+          'idempotency-key': key,
+        }),
+      );
+      if (!(said instanceof Refusal) || (await this.#whereIs(barcode))?.custody.kind === 'person') return;
+      // A job that just begins to wait may not listen yet: then the tube is scanned again.
+      if (!isThere(await readJob(client, id)) || times === SCANS) break;
+      await sleep(200);
+    }
     if ((await this.#tubeIn(seat)) !== null) return; // another stands there now: it stays in the hand
     await cell.putTube(addressOf(handoff, seat), barcode);
     this.#floor.hands.put(barcode);

@@ -4,7 +4,7 @@ import { Job, Robot, RobotList } from '../../../schemas/automation.ts';
 import { Sample } from '../../../schemas/storage.ts';
 import { type Client, Refusal } from '../../../stack/demo/client.ts';
 import type { Dice } from './dice.ts';
-import { insist, type JobBoard, must } from './people.ts';
+import { insist, type JobBoard, must, readJob } from './people.ts';
 import {
   isSamePlace,
   labelAt,
@@ -19,7 +19,7 @@ type Question = NonNullable<Job['question']>;
 type Answer = Question['answers'][number]['answer'];
 
 const LOOK_EVERY_MS = 200;
-/** Answers to one question that are refused before something is wrong: with the laboratory, or with the operator. */
+/** Answers about one fault that are refused before something is wrong: with the laboratory, or with the operator. */
 const REFUSALS = 300;
 
 /** Tubes that people hold. */
@@ -94,10 +94,11 @@ export class Operator {
     const { heldFaultId } = await robotOf(site);
     if (heldFaultId === undefined) return;
     const order = { command: 'clear', faultId: heldFaultId };
-    // Refused: a job asks about the fault meanwhile, or its reset has not been seen; the next look tells.
-    await insist('the clearing of a fault', () =>
+    const said = await insist('the clearing of a fault', () =>
       site.client.post(`/automation/robots/${site.robotId}/command`, order, Robot),
     );
+    // A job asks about the fault meanwhile, or its reset has not been seen: the next look tells.
+    if (said instanceof Refusal) this.#wasRefused(heldFaultId, said);
   }
 
   async #reset({ cell, ...site }: Site): Promise<void> {
@@ -152,18 +153,20 @@ export class Operator {
     const said = await insist('an answer', () =>
       site.client.post(`/automation/jobs/${job.id}/decision`, decision, Job),
     );
-    if (said instanceof Refusal) await this.#wasRefused(site, job, said);
-    else this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
+    if (said instanceof Refusal) {
+      // A first answer whose reply was lost counts; then the second is refused.
+      const now = await readJob(site.client, job.id);
+      if (!isFinal(now.state) && now.question?.faultId === question.faultId)
+        this.#wasRefused(question.faultId, said);
+    } else this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
   }
 
-  /** A first answer whose reply was lost counts; then the second is refused. @throws Error when it never is taken */
-  async #wasRefused({ client }: Site, { id, question }: Job, refusal: Refusal): Promise<void> {
-    const now = await must('a look at a job', () => client.get(`/automation/jobs/${id}`, Job));
-    if (isFinal(now.state) || now.question?.faultId !== question?.faultId) return;
-    const times = (this.#refused.get(id) ?? 0) + 1;
-    this.#refused.set(id, times);
+  /** @throws Error when what was said about the fault is refused for ever */
+  #wasRefused(faultId: string, refusal: Refusal): void {
+    const times = (this.#refused.get(faultId) ?? 0) + 1;
+    this.#refused.set(faultId, times);
     if (times >= REFUSALS)
-      throw new Error(`job ${id} takes no answer to ${JSON.stringify(question)}`, { cause: refusal });
+      throw new Error(`nothing that is said about fault ${faultId} is taken`, { cause: refusal });
   }
 
   /** What is true, in the words that are offered. */

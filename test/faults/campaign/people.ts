@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { isFinal } from '../../../domain/job.ts';
-import { type Job, JobPage, JobWithSteps } from '../../../schemas/automation.ts';
+import { type Job, JobPage, JobWithSteps, RobotList } from '../../../schemas/automation.ts';
 import { type Client, Refusal } from '../../../stack/demo/client.ts';
 
 /** For an answer while everything is being killed, and for a job: generous, since the machine may be busy with others. */
@@ -75,7 +75,11 @@ export class JobBoard {
         seen = this.#looks;
         const job = this.#live.find((each) => each.id === id) ?? (await readJob(this.#client, id));
         if (isFinal(job.state) || isReached(job)) return job;
-        if (Date.now() > end) throw new Error(`job ${id} is ${job.state} ${job.phase}, and stays so`);
+        if (Date.now() > end) {
+          const { robots } = await this.#client.get('/automation/robots', RobotList);
+          const story = JSON.stringify({ job: await readJob(this.#client, id), robots }, null, 1);
+          throw new Error(`job ${id} is ${job.state} ${job.phase}, and stays so: ${story}`);
+        }
       }
       await sleep(LOOK_EVERY_MS);
     }
