@@ -160,13 +160,8 @@ export class Laboratory {
   readonly robots = new Map<string, FakeRobot>();
   readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
-<<<<<<< HEAD
   readonly schedules = new Map<string, FakeSchedule>();
   readonly comparisons = new Map<string, FakeComparison>();
-=======
-  readonly comparisons = new Map<string, FakeComparison>();
-  readonly schedules = new Map<string, FakeSchedule>();
->>>>>>> 7221437
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];

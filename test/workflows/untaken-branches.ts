@@ -28,12 +28,8 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     ways: ['if'],
     why: PROGRAM_ERROR,
   },
-  { file: 'workflows/process.ts', code: 'if (decision === null)', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/reconcile.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
-<<<<<<< HEAD
   { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
-=======
->>>>>>> 7221437
   { file: 'workflows/inventory.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   {
     file: 'workflows/inventory.ts',
@@ -42,10 +38,6 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     why: PROGRAM_ERROR,
   },
   { file: 'workflows/relocation.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
-<<<<<<< HEAD
-=======
-  { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
->>>>>>> 7221437
   { file: 'workflows/turn.ts', code: 'const fence = this.#isAsked', ways: ['no'], why: PROGRAM_ERROR },
   { file: 'workflows/doubt.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/doubt.ts', code: 'return at === null ? [] : [seenAt(at)]', ways: ['yes'], why: NO_SITE },
