@@ -69,7 +69,10 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
           await holdWithoutExpiry(change.tx, tenantId, job.id);
           const replaced = problem.robotId === null ? null : job.faultId;
           if (problem.robotId !== null) {
-            await holdRobot(change.tx, tenantId, problem.robotId, faultId, replaced);
+            await holdRobot(change.tx, tenantId, problem.robotId, faultId, replaced, {
+              jobId: job.id,
+              detail: problem.detail,
+            });
           }
           await raiseAlarm(change, {
             tenantId,

@@ -15,7 +15,7 @@ export class Turn {
   /** how many turns were asked for */
   #number = 0;
   #isAsked = false;
-  #robotId: string | null = null;
+  #robotId = '';
   /**
    * Fences by number of turn. A grant may come before the process knows that it asked: when a worker died after the
    * request went out, the grant stands in the history before the request is made again.
@@ -53,7 +53,7 @@ export class Turn {
   }
 
   /** The robot that was asked, or whose turn it is. */
-  get robotId(): string | null {
+  get robotId(): string {
     return this.#robots.get(this.#number) ?? this.#robotId;
   }
 
@@ -81,7 +81,7 @@ export class Turn {
   async #reprioritise(priority: number): Promise<void> {
     this.#priority = priority;
     this.#revision += 1;
-    if (!this.#isAsked || this.isGranted || this.#robotId === null) return;
+    if (!this.#isAsked || this.isGranted) return;
     await steps(`Take the place of priority ${priority}`).requestTurn(
       this.#process.ref(`request-turn/${this.#number}/${this.#revision}`),
       this.#robotId,
@@ -112,7 +112,7 @@ export class Turn {
         `The robot’s turn did not come within ${Math.round(queueMs / 60_000)} minutes.`,
       );
     this.#process.robotId = this.robotId;
-    return this.robotId ?? robotId;
+    return this.robotId;
   }
 
   async #warnNotReady(robotId: string): Promise<void> {
@@ -128,13 +128,13 @@ export class Turn {
     await this.ask(robotId);
     await condition(() => this.isGranted);
     this.#process.robotId = this.robotId;
-    return this.robotId ?? robotId;
+    return this.robotId;
   }
 
   /** Gives the turn back, or leaves the queue. */
   async giveBack(by: Steps = steps('Give the robot’s turn back')): Promise<string> {
     const { robotId } = this;
-    if (!this.#isAsked || robotId === null) return 'There was no turn to give back.';
+    if (!this.#isAsked) return 'There was no turn to give back.';
     await by.releaseTurn(this.#process.ref(releaseStep(this.#number)), robotId, this.#number);
     const hadIt = this.isGranted;
     this.#isAsked = false;

@@ -181,7 +181,7 @@ describe('the first word of a controller after a restore', () => {
   test('is waited for: before it the hold cannot be cleared', async () => {
     const lab = await open();
     await mark(lab);
-    await expect(clear(lab, 'early')).rejects.toMatchObject({ code: 'ROBOT_UNAVAILABLE' });
+    await expect(clear(lab, 'early')).rejects.toMatchObject({ code: 'CONFLICT' });
     expect(await alarmsOf(lab)).toEqual([{ kind: 'restored' }]);
     await hear(lab, 7);
     expect((await clear(lab, 'late')).heldFaults).toEqual([]);

@@ -160,8 +160,8 @@ export class Laboratory {
   readonly robots = new Map<string, FakeRobot>();
   readonly picklists = new Map<string, FakePicklist>();
   readonly motions: FakeMotion[] = [];
-  readonly comparisons = new Map<string, FakeComparison>();
   readonly schedules = new Map<string, FakeSchedule>();
+  readonly comparisons = new Map<string, FakeComparison>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];

@@ -28,6 +28,7 @@ export const UNTAKEN: readonly UntakenBranch[] = [
   },
   { file: 'workflows/process.ts', code: 'if (decision === null)', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/reconcile.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
+  { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/inventory.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   {
     file: 'workflows/inventory.ts',
@@ -36,7 +37,6 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     why: PROGRAM_ERROR,
   },
   { file: 'workflows/relocation.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
-  { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'const fence = this.#isAsked', ways: ['no'], why: PROGRAM_ERROR },
   { file: 'workflows/turn.ts', code: 'if (fence === undefined)', ways: ['if'], why: PROGRAM_ERROR },
   {

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { PicklistEnd, PicklistItemState } from '../../../domain/picklist.ts';
+import { PICK_TRIES } from '../../../domain/waits.ts';
 import { until } from '../../../stack/processes.ts';
 import { cancelUpdate } from '../../../workflows/messages/job.ts';
 import type { Floor, JobSetup, RunningPicklist } from '../floor.ts';
@@ -60,7 +61,8 @@ export const picklists: Branches = {
   },
   'picklist--by-robot--one-fails-and-one-is-refused': async (floor) => {
     const robot = floor.lab.addRobot();
-    robot.faults.push({ on: 'pick', how: 'nothing_moved' });
+    // As often as it tries.
+    for (let n = 0; n < PICK_TRIES; n += 1) robot.faults.push({ on: 'pick', how: 'nothing_moved' });
     const running = await floor.startPicklist(Array(4).fill({ ...byRobot, robot }), 1);
     const gone = floor.lab.sample(running.list.items[1]?.order.sampleId ?? '');
     const taken = { kind: 'person', userId: 'somebody' } as const;
