@@ -178,6 +178,11 @@ function openWire(
       return openAsciiStore({ host, port, timeoutMs, log });
     case 'worklist':
       return openWorklistStore({ host, port, timeoutMs, handoff: robot.handoff });
+    // A gateway may be older than the database.
+    default:
+      throw new Error(
+        `robot ${robot.name} is enrolled with the driver ${String(driver)}, which this gateway does not know`,
+      );
   }
 }
 

@@ -134,6 +134,7 @@ async function worksOn(robot: FakeRobot): Promise<void> {
 describe.each(Object.entries(LOST))('the reconciliation of a lost %s', (_name, lost) => {
   test.each(['update', 'temporal'] as const)(
     'cancelled by %s at every await asks all the same, and leaves nothing open',
+    { timeout: 150_000 },
     async (how) => {
       const { steps, outcome: undisturbed } = await reconciled(lost, null, how);
       expect(steps).toBeGreaterThan(2);

@@ -108,7 +108,7 @@ async function shift(at: number | null, how: (typeof ENDS)[number]) {
     },
   );
   // What the sweep does: an entity that is gone while jobs wait is started again. It gets no request but what it finds.
-  await until(`the shift of robot ${robot.id}`, 20_000, async () => {
+  await until(`the shift of robot ${robot.id}`, 60_000, async () => {
     if (!isOver && !(await isRunning(robot))) await start(robot);
     return isOver;
   });
@@ -117,28 +117,32 @@ async function shift(at: number | null, how: (typeof ENDS)[number]) {
   return { robot, steps, outcomes };
 }
 
-test.each(ENDS)('a robot’s entity %s its steps loses no job, no turn and no hold', async (how) => {
-  const undisturbed = await shift(null, how);
-  // Whichever comes first meets the fault, and is undone.
-  expect(undisturbed.outcomes).toEqual(['COMPLETED', 'FAILED']);
-  const numbers = undisturbed.steps.names.map((_name, n) => n);
-  const all = await Promise.all(numbers.map((n) => shift(n, how)));
-  for (const { robot, outcomes } of all) {
-    expect(outcomes).toEqual(undisturbed.outcomes);
-    await until(`robot ${robot.id} having nothing to do`, 10_000, async () => {
-      const { queue, current, heldFaults, dispatch } = await handleOf(robot).query(robotViewQuery);
-      return queue.length + heldFaults.length === 0 && current === null && dispatch === 'running';
-    });
-    await until(`robot ${robot.id} showing that`, 10_000, () => robot.queue.length === 0);
-    expect(robot).toMatchObject({ turnJobId: null, heldFaults: [], dispatch: 'running' });
-  }
-  expect(floor.lab.problems()).toEqual([]);
-  const hit = all.flatMap(({ steps }) => steps.ended() ?? []);
-  console.log(`${how}: ${hit.length} steps: ${hit.join(', ')}`);
-  for (const step of ['loadRobot', 'grantTurn', 'projectRobot']) expect(hit).toContain(step);
-  // The two jobs do not always meet in the same way, so the last steps may not be reached.
-  expect(hit.length).toBeGreaterThan(numbers.length / 2);
-});
+test.each(ENDS)(
+  'a robot’s entity %s its steps loses no job, no turn and no hold',
+  { timeout: 150_000 },
+  async (how) => {
+    const undisturbed = await shift(null, how);
+    // Whichever comes first meets the fault, and is undone.
+    expect(undisturbed.outcomes).toEqual(['COMPLETED', 'FAILED']);
+    const numbers = undisturbed.steps.names.map((_name, n) => n);
+    const all = await Promise.all(numbers.map((n) => shift(n, how)));
+    for (const { robot, outcomes } of all) {
+      expect(outcomes).toEqual(undisturbed.outcomes);
+      await until(`robot ${robot.id} having nothing to do`, 10_000, async () => {
+        const { queue, current, heldFaults, dispatch } = await handleOf(robot).query(robotViewQuery);
+        return queue.length + heldFaults.length === 0 && current === null && dispatch === 'running';
+      });
+      await until(`robot ${robot.id} showing that`, 10_000, () => robot.queue.length === 0);
+      expect(robot).toMatchObject({ turnJobId: null, heldFaults: [], dispatch: 'running' });
+    }
+    expect(floor.lab.problems()).toEqual([]);
+    const hit = all.flatMap(({ steps }) => steps.ended() ?? []);
+    console.log(`${how}: ${hit.length} steps: ${hit.join(', ')}`);
+    for (const step of ['loadRobot', 'grantTurn', 'projectRobot']) expect(hit).toContain(step);
+    // The two jobs do not always meet in the same way, so the last steps may not be reached.
+    expect(hit.length).toBeGreaterThan(numbers.length / 2);
+  },
+);
 
 // An entity that ended before the handler of the command would fail every repeat of its task, and the robot stand still.
 test('one cancelled during a person’s command ends, so that it can be started again', async () => {

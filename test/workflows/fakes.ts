@@ -774,5 +774,7 @@ function whoseCall(name: string, [first, second]: readonly unknown[]): string {
   if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
   if (typeof second === 'object' && second !== null && 'scheduleId' in second)
     return String(second.scheduleId);
+  // A look at a robot is the job's, which asks under no name: it is nobody's step.
+  if (name === 'inspect') return `looks at ${String(second)}`;
   return String(name === 'commandRobot' || name === 'dueRuns' ? first : second);
 }

@@ -241,9 +241,8 @@ export const doubts: Branches = {
     robot.isBlind = true;
     // The first look sees nothing; the second would need a third that agrees, for which there is no time.
     let looks = 0;
-    floor.hooks.set(robot.id, {
-      before: ({ name }) => {
-        if (name !== 'inspect') return;
+    floor.hooks.set(`looks at ${robot.id}`, {
+      before: () => {
         looks += 1;
         robot.isBlind = looks < 2;
       },
