@@ -31,6 +31,13 @@ const STOPPED: Play = {
 };
 const ALL = { ...PLAYS, 'placement by robot, emergency stop at the pick': STOPPED };
 
+/** The sweep takes over a job whose workflow was reset, and on which nothing is written for so long. */
+const QUIET_MS = 3_000;
+/** Workflows that were reset, by job. */
+const resets = new Map<string, string>();
+/** How often the sweep had to. */
+let takenOver = 0;
+
 /** States and phases of the jobs at the moment somebody interfered. */
 const hits = new Map<string, number>();
 
@@ -56,7 +63,9 @@ interface Interference {
  * @returns the job, and how many moments there were
  */
 async function playOn(of: Play, interference: Interference | null) {
-  const { job, setup } = prepare(floor, of);
+  const { job, setup: usual } = prepare(floor, of);
+  // A run that waits for nothing any more, since its job is over, finds out when its wait ends.
+  const setup = { ...usual, limits: { pickupMs: 8_000, escalateMs: [4_000], ...usual.limits } };
   const robot = floor.lab.robot(job.robotId ?? '');
   let steps = 0;
   let waits = 0;
@@ -71,8 +80,9 @@ async function playOn(of: Play, interference: Interference | null) {
   };
   floor.hooks.set(job.id, {
     // A step that still runs when its workflow is gone does what it was about to do: the record refuses it or has it already.
-    before: ({ n }) => {
+    before: ({ n, name }) => {
       steps += 1;
+      if (name === 'holdForSafety') robot.heldFaults = [floor.lab.newId()]; // as the gateway's report does
       return strike({ n, when: 'before' });
     },
     after: ({ n }) => strike({ n, when: 'after' }),
@@ -81,15 +91,26 @@ async function playOn(of: Play, interference: Interference | null) {
   begun.reservation.catch(() => {}); // its workflow may be gone before it answers
   begun.handle.catch(() => {});
   let said: (() => Promise<unknown>) | null = null;
+  let seen = { row: '', at: 0 };
   for (const end = Date.now() + DEADLINE_MS; !(await isOver(job)); await sleep(30)) {
     if (Date.now() > end)
       throw new Error(`${job.kind} ${job.id} stays ${job.state} ${job.phase}: it went silent`);
+    const row = `${job.state} ${job.phase} ${job.faultId}`;
+    if (row !== seen.row) seen = { row, at: Date.now() };
+    if (resets.get(job.id) === job.workflowId && Date.now() - seen.at > QUIET_MS) {
+      said = null;
+      takenOver += 1;
+      await floor.client.workflow.getHandle(job.workflowId).terminate('reset from outside');
+      await takeOver(job, 'workflow_reset');
+    }
     if (said === null) {
       said = messageTo(job);
       if (said === null && job.state !== 'SAFETY_HOLD') continue;
       await strike({ n: waits, when: 'waiting' });
       waits += 1;
-      robot.stop = null; // whoever is asked, or waited for, has reset the robot
+      // Whoever is asked, or waited for, has reset the robot and released it.
+      robot.stop = null;
+      if (job.state === 'SAFETY_HOLD') robot.heldFaults = [];
     }
     // Whoever gets no answer says it again, as the API does; a refusal is an answer.
     if (await said?.().then(isAnswered, isRefused)) said = null;
@@ -142,9 +163,14 @@ async function momentsOf(of: Play): Promise<Moment[]> {
 
 /** Somebody terminates the workflow; the sweep finds the job live, and has it taken over. */
 async function terminate(job: FakeJob): Promise<void> {
+  await floor.client.workflow.getHandle(job.workflowId).terminate('by hand');
+  await takeOver(job, 'workflow_terminated');
+}
+
+/** What the sweep does with a live job whose workflow is gone, or was reset and is quiet. */
+async function takeOver(job: FakeJob, cause: 'workflow_terminated' | 'workflow_reset'): Promise<void> {
   const lost = job.workflowId;
-  await floor.client.workflow.getHandle(lost).terminate('by hand');
-  await reconcile(floor, { job }, 'workflow_terminated');
+  await reconcile(floor, { job }, cause);
   await until('the job being taken over', 30_000, () => isFinal(job.state) || job.workflowId !== lost);
 }
 
@@ -161,6 +187,7 @@ async function resetSomewhere(job: FakeJob, index: number): Promise<void> {
   const { runId, events } = await tasksOf(job);
   const event = events[index % events.length];
   if (event === undefined) return; // its first task has not ended yet
+  resets.set(job.id, job.workflowId);
   await floor.client.workflowService.resetWorkflowExecution({
     namespace: 'default',
     workflowExecution: { workflowId: job.workflowId, runId },
@@ -204,6 +231,7 @@ describe.each(Object.entries(ALL))('%s', (_name, of) => {
 test('all that was done at each state of a job', () => {
   const rows = [...hits].sort(([one], [other]) => one.localeCompare(other));
   console.log(rows.map(([where, count]) => `${String(count).padStart(5)}  ${where}`).join('\n'));
+  console.log(`${resets.size} resets, of which ${takenOver} jobs were taken over`);
   const states = new Set(rows.map(([where]) => where.split(' ')[0]));
   const live = ['QUEUED', 'RUNNING', 'AWAITING_PERSON', 'AWAITING_OPERATOR', 'SAFETY_HOLD', 'COMPENSATING'];
   expect([...states]).toEqual(expect.arrayContaining(live));
