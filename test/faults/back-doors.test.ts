@@ -82,7 +82,8 @@ async function playOn(of: Play, interference: Interference | null) {
     // A step that still runs when its workflow is gone does what it was about to do: the record refuses it or has it already.
     before: ({ n, name }) => {
       steps += 1;
-      if (name === 'holdForSafety') robot.heldFaults = [floor.lab.newId()]; // as the gateway's report does
+      // As the gateway's report does.
+      if (name === 'holdForSafety' && robot.stop !== null) robot.heldFaults = [floor.lab.newId()];
       return strike({ n, when: 'before' });
     },
     after: ({ n }) => strike({ n, when: 'after' }),
@@ -105,12 +106,13 @@ async function playOn(of: Play, interference: Interference | null) {
     }
     if (said === null) {
       said = messageTo(job);
-      if (said === null && job.state !== 'SAFETY_HOLD') continue;
+      const isHeld = job.state === 'SAFETY_HOLD' && robot.heldFaults.length > 0;
+      if (said === null && !isHeld) continue;
       await strike({ n: waits, when: 'waiting' });
       waits += 1;
       // Whoever is asked, or waited for, has reset the robot and released it.
       robot.stop = null;
-      if (job.state === 'SAFETY_HOLD') robot.heldFaults = [];
+      if (isHeld) robot.heldFaults = [];
     }
     // Whoever gets no answer says it again, as the API does; a refusal is an answer.
     if (await said?.().then(isAnswered, isRefused)) said = null;
