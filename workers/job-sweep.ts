@@ -137,8 +137,12 @@ async function startAgain(deps: SweepDependencies, job: JobRecord): Promise<Look
 }
 
 async function reconcileIfAbandoned(deps: SweepDependencies, job: JobRecord): Promise<boolean> {
-  const cause = causeOf(await statusOf(deps.client, job.workflowId));
+  const { status, isReset } = await describe(deps.client, job.workflowId);
+  const cause = isReset && status === 'RUNNING' ? 'workflow_reset' : causeOf(status);
   if (cause === null) return false;
+  // What it did after the point it was reset to stands, and it does not know: it may wait for an answer that was given.
+  if (cause === 'workflow_reset')
+    await deps.client.workflow.getHandle(job.workflowId).terminate('reset from outside');
   const { tenantId } = job.actor;
   // The job's last step commits before its workflow closes: one that is still open now has lost its workflow.
   if (!(await isJobLive(deps.db, tenantId, job.id, job.workflowId))) return false;
@@ -157,21 +161,27 @@ async function reconcileIfAbandoned(deps: SweepDependencies, job: JobRecord): Pr
   return true;
 }
 
+type Status = WorkflowExecutionStatusName | 'NOT_FOUND';
+
 /** How a workflow stands, by its latest run. @throws what the client throws when Temporal is away */
-export async function statusOf(
-  client: Client,
-  workflowId: string,
-): Promise<WorkflowExecutionStatusName | 'NOT_FOUND'> {
+export async function statusOf(client: Client, workflowId: string): Promise<Status> {
+  return (await describe(client, workflowId)).status;
+}
+
+/** @returns as well whether the latest run is not the first: of a job's workflow, that only a reset makes */
+async function describe(client: Client, workflowId: string): Promise<{ status: Status; isReset: boolean }> {
   try {
-    return (await client.workflow.getHandle(workflowId).describe()).status.name;
+    const { status, runId, raw } = await client.workflow.getHandle(workflowId).describe();
+    const first = raw.workflowExecutionInfo?.firstRunId ?? '';
+    return { status: status.name, isReset: first !== '' && first !== runId };
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return 'NOT_FOUND';
+    if (error instanceof WorkflowNotFoundError) return { status: 'NOT_FOUND', isReset: false };
     throw error;
   }
 }
 
 /** Why a job needs somebody else to answer for it; null while its workflow runs, or nobody can tell. */
-function causeOf(status: WorkflowExecutionStatusName | 'NOT_FOUND'): ReconcileInput['cause'] | null {
+function causeOf(status: Status): ReconcileInput['cause'] | null {
   switch (status) {
     case 'NOT_FOUND':
       return 'workflow_gone';

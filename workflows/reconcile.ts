@@ -12,6 +12,7 @@ import { Process } from './process.ts';
 const CAUSES = {
   workflow_gone: 'is gone',
   workflow_terminated: 'was terminated from outside',
+  workflow_reset: 'was reset from outside',
   workflow_failed: 'failed',
 } as const;
 

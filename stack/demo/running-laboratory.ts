@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { identify, isRunning, until } from '../processes.ts';
+import { isRunning, type ProcessIdentity, until } from '../processes.ts';
 import type { Credentials } from './client.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** On a machine that has nothing yet, the start builds Temporal first. */
 const START_MS = 20 * 60_000;
+/** Also when the supervisor waits a minute out. */
+const RESTART_MS = 300_000;
 const ADMINISTRATOR = 'lab_administrator';
 export const WORKFLOW_WORKER = 'workflow worker';
 
@@ -77,27 +79,28 @@ export class RunningLaboratory {
     return new RunningLaboratory(folder, await start(folder, env));
   }
 
-  /** Pid of a part as it runs now. */
-  pidOf(name: string): number {
+  /** A part as it was last started; it may have died meanwhile. */
+  part(name: string): ProcessIdentity {
     const part = read(join(this.#folder, 'running.json'), Running).processes.find(
       (each) => each.name === name,
     );
     if (!part) throw new Error(`the laboratory runs no ${name}`);
-    return part.pid;
+    return part;
   }
 
   /** Kills a part as a power cut would, and waits until the laboratory has started it again. */
   async kill(name: string): Promise<{ readonly before: number; restarted(): Promise<number> }> {
-    const before = this.pidOf(name);
-    process.kill(before, 'SIGKILL');
+    const before = this.part(name);
+    // The number of a part that has just died by itself may be another process's by now.
+    if (isRunning(before)) process.kill(before.pid, 'SIGKILL');
     return {
-      before,
+      before: before.pid,
       restarted: async () => {
-        await until(`the ${name} being started again`, 60_000, () => {
-          const now = this.pidOf(name);
-          return now !== before && identify(now) !== undefined;
+        await until(`the ${name} being started again`, RESTART_MS, () => {
+          const now = this.part(name);
+          return now.startedAt !== before.startedAt && isRunning(now);
         });
-        return this.pidOf(name);
+        return this.part(name).pid;
       },
     };
   }

@@ -47,6 +47,24 @@ async function start(job: Job) {
   return deps.client.workflow.start(jobStart(row).workflowName, jobStartOptions(row));
 }
 
+/** Completes a workflow's first task, as a worker that has nothing to do. */
+async function firstTaskOf(workflowId: string): Promise<void> {
+  const { workflowService, options } = deps.client;
+  const { namespace } = options;
+  for (;;) {
+    const task = await deps.client.withDeadline(Date.now() + 20_000, () =>
+      workflowService.pollWorkflowTaskQueue({ namespace, taskQueue: { name: CONTROL_QUEUE } }),
+    );
+    if (task.workflowExecution?.workflowId !== workflowId) continue; // an earlier test's
+    await workflowService.respondWorkflowTaskCompleted({
+      namespace,
+      taskToken: task.taskToken,
+      commands: [],
+    });
+    return;
+  }
+}
+
 describe('a job that nothing has started', () => {
   test('is started as the API starts it, once, when it is old enough', async () => {
     const job = await lab.placement(lab.newTube());
@@ -118,6 +136,28 @@ describe('a job under way', () => {
     await lab.storage.adoptJob({ ...job.ref(), workflowId: id });
     await age(job);
     expect(await sweep()).toMatchObject({ reconciled: 0 });
+  });
+
+  test('whose workflow was reset is taken from it and handed over', async () => {
+    const job = await lab.placement(lab.newTube());
+    const handle = await start(job);
+    await job.reserved();
+    const { namespace } = deps.client.options;
+    await firstTaskOf(job.workflowId);
+    const { events } = await handle.fetchHistory();
+    const task = events?.find((event) => event.workflowTaskCompletedEventAttributes != null)?.eventId;
+    await deps.client.workflowService.resetWorkflowExecution({
+      namespace,
+      workflowExecution: { workflowId: job.workflowId },
+      workflowTaskFinishEventId: task ?? null,
+      reason: 'somebody did it',
+      requestId: job.id,
+    });
+    expect(await sweep()).toMatchObject({ reconciled: 0 });
+    await age(job);
+    expect(await sweep()).toMatchObject({ reconciled: 1 });
+    expect(await status(job.workflowId)).toBe('TERMINATED');
+    expect(await status(workflowIds.reconcile(lab.store.tenantId, job.id))).toBe('RUNNING');
   });
 
   test('that closes while it is looked at is not handed over', async () => {

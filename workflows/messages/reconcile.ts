@@ -7,5 +7,5 @@ export interface ReconcileInput {
   readonly jobId: string;
   readonly actor: Actor;
   /** why it was started, for people */
-  readonly cause: 'workflow_gone' | 'workflow_terminated' | 'workflow_failed';
+  readonly cause: 'workflow_gone' | 'workflow_terminated' | 'workflow_reset' | 'workflow_failed';
 }

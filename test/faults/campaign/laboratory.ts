@@ -13,7 +13,7 @@ import { startTemporalCluster, type TemporalCluster } from '../../../stack/clust
 import { Client } from '../../../stack/demo/client.ts';
 import { RunningLaboratory } from '../../../stack/demo/running-laboratory.ts';
 import { clusterFolder } from '../../../stack/postgres.ts';
-import { freePort, identify, until } from '../../../stack/processes.ts';
+import { freePort } from '../../../stack/processes.ts';
 import type { RunningPart } from '../../../stack/supervisor.ts';
 import { Disk } from './disk.ts';
 import { PatientCell } from './patient-cell.ts';
@@ -23,8 +23,6 @@ import { enrolSecondRobot, furnish, type Site } from './site.ts';
 const SPEED = '0.02';
 /** In s: robots that are fifty times as fast are looked at more often. */
 const WAITS = JSON.stringify({ observeEvery: 0.5, holdLook: 2 });
-/** A part that was killed is back within this time, also when the supervisor waits a minute out. */
-const BACK_MS = 300_000;
 
 const Ports = z.object({ ports: z.object({ PostgreSQL: z.int() }) });
 
@@ -149,14 +147,8 @@ export class CampaignLaboratory {
       const at = new Date();
       return { at, isBack: ended.then(() => this.#restartCluster()) };
     }
-    const before = this.#running.pidOf(victim);
-    process.kill(before, 'SIGKILL');
-    const at = new Date();
-    const isBack = until(`the ${victim} being started again`, BACK_MS, () => {
-      const now = this.#running.pidOf(victim);
-      return now !== before && identify(now) !== undefined;
-    });
-    return { at, isBack };
+    const { restarted } = await this.#running.kill(victim);
+    return { at: new Date(), isBack: restarted().then(() => undefined) };
   }
 
   /** Cuts the power of everything, loses what nobody synced, and starts it all again. */
