@@ -30,7 +30,8 @@ export class Turn {
     setHandler(turnGrantedSignal, ({ turn, fence, robotId }) => {
       // The first is waited for; one that is told again may come at any time.
       if (this.#fences.has(turn)) process.hear();
-      this.#fences.set(turn, fence);
+      // One told again may have been on its way while the fence rose: an old one changes nothing.
+      this.#fences.set(turn, Math.max(fence, this.#fences.get(turn) ?? fence));
       this.#robots.set(turn, robotId);
     });
     serveExpedite(process, (changed) => this.#reprioritise(changed));
