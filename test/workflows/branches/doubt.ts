@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { PICK_TRIES } from '../../../domain/waits.ts';
-import { robotReleasedSignal } from '../../../workflows/messages/robot.ts';
+import { robotReleasedSignal, turnGrantedSignal } from '../../../workflows/messages/robot.ts';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { FakeRobot, RobotFault } from '../laboratory.ts';
 import { type Branches, decides, ends, failing, type Recordable } from './branch.ts';
@@ -267,6 +267,22 @@ export const doubts: Branches = {
     });
     await isHeld;
     await release(running);
+    return ends(running, 'COMPLETED');
+  },
+  'doubt--the-old-fence-is-told-again': async (floor) => {
+    const robot = floor.lab.addRobot();
+    robot.faults.push(pick('lost_sight'));
+    const prepare: JobSetup['prepare'] = (job) => {
+      floor.hooks.set(job.id, {
+        // The fence has risen; a grant that was told again before it comes only now.
+        after: async ({ name }) => {
+          if (name !== 'freeze') return;
+          const told = { turn: 1, fence: robot.fence - 1, robotId: robot.id };
+          await floor.client.workflow.getHandle(job.workflowId).signal(turnGrantedSignal, told);
+        },
+      });
+    };
+    const running = await floor.start({ ...byRobot, robot, prepare });
     return ends(running, 'COMPLETED');
   },
   'doubt--fetched-back-without-being-seen': (floor) => fetchedBack(floor, 'lost_sight'),
