@@ -201,7 +201,6 @@ export class RobotGateway {
       else await this.#notReached(motion, error);
       return;
     }
-    const lookedAt = performance.now();
     if (view.latchedNumber >= number) await this.#journal.raiseNumber(this.#epoch, view.latchedNumber);
     // An earlier trigger that is still on its way can strike what was armed just now; then it moves already, or has moved.
     const isTaken = view.latchedNumber === number;
@@ -229,23 +228,16 @@ export class RobotGateway {
       case 'sent':
         break;
     }
-    if (isTaken) {
-      this.#untriggered = 0;
-      await this.#settle(
-        motion,
-        'UNKNOWN',
-        view,
-        'the controller has taken this number although nothing was triggered',
-      );
-      return;
-    }
-    if (performance.now() - lookedAt > this.#timing.interlockHoldsMs) {
-      await this.#settle(
-        motion,
-        'FAILED',
-        view,
-        'the command was not sent: the interlock was too old when the journal had answered',
-      );
+    // However long the journal took: the trigger goes out on what is seen now.
+    const lookedAt = performance.now();
+    if (!isTaken) view = await this.#wire.observe(); // no answer: the next round finds that nothing was triggered
+    if (view.latchedNumber === number) return this.#settleAsTaken(motion, view);
+    const late = performance.now() - lookedAt > this.#timing.interlockHoldsMs;
+    const stopped = late
+      ? 'the controller took too long to show its interlock'
+      : interlockRefusal(operation, number, view);
+    if (stopped !== null) {
+      await this.#settle(motion, 'FAILED', view, `the command was not sent: ${stopped}`);
       return;
     }
     this.#untriggered = 0;
@@ -257,6 +249,13 @@ export class RobotGateway {
         { ...motion, latchedBefore: view.latchedNumber, sentAgoMs: 0 },
         answer === 'refused',
       );
+  }
+
+  /** An earlier trigger, given up, has struck what was armed: it has moved or moves, and nobody watched. */
+  async #settleAsTaken(motion: LiveMotion, view: ControllerView): Promise<void> {
+    this.#untriggered = 0;
+    const why = 'the controller has taken this number although nothing was triggered';
+    await this.#settle(motion, 'UNKNOWN', view, why);
   }
 
   /** The controller could not be told: nothing was sent, so it is tried again for some time. */
@@ -326,13 +325,9 @@ export class RobotGateway {
   async #recover(motion: LiveMotion, refused = false): Promise<void> {
     if (this.#untriggered === motion.number) {
       const view = await this.#wire.observe().catch(() => null); // sensors are welcome, not needed
-      await this.#settle(
-        motion,
-        'FAILED',
-        view,
-        'the command was not sent: the journal did not answer in time',
-      );
-      return;
+      if (view?.latchedNumber === motion.number) return this.#settleAsTaken(motion, view);
+      const why = 'the command was not sent: the journal or the controller did not answer in time';
+      return this.#settle(motion, 'FAILED', view, why);
     }
     if (!refused) {
       this.#wire.close();

@@ -135,14 +135,45 @@ describe('the gateway of a robot', () => {
     expect(wire.log).toEqual([]);
   });
 
-  it('does not trigger on an interlock that has grown old', async () => {
+  it('looks at the interlock again when the journal has answered, however long that took', async () => {
     const { wire, journal, serve } = cell();
     journal.onMarkSent = () => new Promise((resolve) => setTimeout(resolve, 80));
     serve();
-    const line = journal.accept('pick', 1);
-    expect((await settled(line))?.detail).toMatch(/interlock was too old/);
+    await warmUp(journal);
+    journal.onMarkSent = () => {
+      wire.mode = 'manual';
+    };
+    const line = journal.accept('place', 2);
+    expect((await settled(line))?.detail).toMatch(/^the command was not sent: .*manual/);
     expect(line.state).toBe('FAILED');
-    expect(wire.log).toEqual([]);
+    expect(wire.log).toEqual([1]);
+  });
+
+  it('does not trigger on a look that took too long, or on none', async () => {
+    const { wire, journal, serve } = cell();
+    serve();
+    await warmUp(journal);
+    const observe = wire.observe.bind(wire);
+    journal.onMarkSent = () => {
+      wire.observe = async () => {
+        wire.observe = observe;
+        const view = await observe();
+        await new Promise((resolve) => setTimeout(resolve, 80));
+        return view;
+      };
+    };
+    const slow = journal.accept('place', 2);
+    expect((await settled(slow))?.detail).toMatch(/took too long to show its interlock/);
+    journal.onMarkSent = () => {
+      wire.observe = async () => {
+        wire.observe = observe;
+        throw new Error('no answer');
+      };
+    };
+    const silent = journal.accept('place', 2);
+    expect((await settled(silent))?.detail).toMatch(/^the command was not sent/);
+    expect([slow.state, silent.state]).toEqual(['FAILED', 'FAILED']);
+    expect(wire.log).toEqual([1]);
   });
 
   it('knows that it did not trigger when the answer to SENT was lost', async () => {
