@@ -7,6 +7,8 @@ export default defineConfig({
     pool: 'forks',
     // Two files at a time: more would measure the machine, not the code.
     maxWorkers: 2,
+    // Of the tests of one file that say they may run beside each other.
+    maxConcurrency: 4,
     teardownTimeout: 30_000,
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },

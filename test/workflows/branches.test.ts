@@ -1,14 +1,19 @@
-import { expect, test } from 'vitest';
+import type { HistoryAndWorkflowId } from '@temporalio/client';
+import { afterAll, expect, test } from 'vitest';
 import { temporalServer, workflowBundle } from '../setup/temporal.ts';
 import { BRANCHES } from './branches/index.ts';
-import { Floor } from './floor.ts';
+import { Floor, replayAll } from './floor.ts';
 import { writeHistory } from './history.ts';
 
 /** Set by `npm run histories`: ids are then the same in every run, and the histories are written down. */
 const isRecording = process.env.RECORD_HISTORIES === 'true';
 
+const histories: HistoryAndWorkflowId[] = [];
+afterAll(() => replayAll(workflowBundle(), histories));
+
+// Most of a scenario is waiting: several run beside each other, each on a floor of its own.
 Object.entries(BRANCHES).forEach(([name, play], index) => {
-  test(name, async () => {
+  test.concurrent(name, async () => {
     const tenant = `00000000-0000-7000-9000-${index.toString(16).padStart(12, '0')}`;
     const floor = await Floor.open(temporalServer(), workflowBundle(), isRecording ? tenant : undefined);
     try {
@@ -16,7 +21,7 @@ Object.entries(BRANCHES).forEach(([name, play], index) => {
       expect(floor.lab.problems()).toEqual([]);
       if (isRecording) writeHistory(name, await handle.fetchHistory());
     } finally {
-      await floor.close();
+      histories.push(...(await floor.end()));
     }
   });
 });

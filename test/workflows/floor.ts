@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   Client,
+  type HistoryAndWorkflowId,
   WithStartWorkflowOperation,
   type WorkflowHandle,
   type WorkflowHandleWithFirstExecutionRunId,
@@ -93,6 +94,22 @@ const SHORT = '2 seconds';
 /** Looks at a robot are near each other and few, unless a test says otherwise. */
 const LIMITS: JobLimits = { observeEveryMs: 100, observeMs: 250, holdLookMs: 100 };
 
+/**
+ * Replays workflows on the code as it is.
+ * @throws Error naming those that do not replay: whatever happened to a workflow, a worker that lost it must be able to take
+ *   it up again
+ */
+export async function replayAll(
+  workflowBundle: WorkflowBundleOption,
+  histories: readonly HistoryAndWorkflowId[],
+): Promise<void> {
+  const failed: string[] = [];
+  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle }, histories)) {
+    if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
+  }
+  if (failed.length > 0) throw new Error(`${failed.length} histories do not replay:\n${failed.join('\n')}`);
+}
+
 /** A worker over a laboratory in memory, and the messages people send. */
 export class Floor {
   readonly lab: Laboratory;
@@ -154,26 +171,23 @@ export class Floor {
     this.#worker = { worker, ended: worker.run() };
   }
 
-  /**
-   * @throws Error naming the histories that do not replay: whatever happened to a workflow here, a worker that lost it must
-   *   be able to take it up again
-   */
+  /** @throws Error naming the histories that do not replay */
   async close(): Promise<void> {
+    await replayAll(this.#bundle, await this.end());
+  }
+
+  /** Ends the worker. @returns what its workflows went through, for {@link replayAll} */
+  async end(): Promise<HistoryAndWorkflowId[]> {
     this.#worker?.worker.shutdown();
     await this.#worker?.ended;
-    const failed: string[] = [];
-    for await (const { workflowId, error } of Worker.runReplayHistories(
-      { workflowBundle: this.#bundle },
-      this.#histories(),
-    )) {
-      if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
-    }
+    const histories: HistoryAndWorkflowId[] = [];
+    for await (const each of this.#histories()) histories.push(each);
     await this.#connection.close();
-    if (failed.length > 0) throw new Error(`${failed.length} histories do not replay:\n${failed.join('\n')}`);
+    return histories;
   }
 
   /** Of every job, robot and picklist that had a workflow. */
-  async *#histories() {
+  async *#histories(): AsyncGenerator<HistoryAndWorkflowId> {
     const { actor, jobs, robots, picklists } = this.lab;
     const ids = [
       ...[...jobs.values()].map(({ workflowId }) => workflowId),
