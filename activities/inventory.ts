@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import { clearAlarmsOfRobot, raiseAlarm } from '../db/alarms.ts';
 import { type Change, withChange } from '../db/change.ts';
 import type { Database } from '../db/connection.ts';
 import { lockSample, withdrawCustody } from '../db/custody.ts';
@@ -49,14 +50,45 @@ export function createInventoryActivities({ db }: { readonly db: Database }): In
         const counts = await countDiscrepancies(db, tenantId, comparisonId);
         const refusal = refusalOfInventory(counts);
         if (refusal === null) await openAll(db, comparison);
+        await tellOfFailure(db, comparison, refusal);
         await endComparison(db, tenantId, comparisonId, { counts, failure: refusal });
       }),
 
     failComparison: (tenantId, comparisonId, why) =>
-      failingAsWorkflowsExpect(() =>
-        endComparison(db, tenantId, comparisonId, { counts: null, failure: why }),
-      ),
+      failingAsWorkflowsExpect(async () => {
+        const comparison = await findComparison(db, tenantId, comparisonId);
+        if (!comparison) throw new DomainError('NOT_FOUND', `There is no comparison ${comparisonId}.`);
+        if (comparison.state !== 'RUNNING') return;
+        await tellOfFailure(db, comparison, why);
+        await endComparison(db, tenantId, comparisonId, { counts: null, failure: why });
+      }),
   };
+}
+
+const NOT_COMPARED = 'inventory_not_compared';
+
+/** A store whose books nobody could compare has one alarm of the newest reason, until a comparison succeeds. */
+async function tellOfFailure(
+  db: Database,
+  { actor, robotId }: ComparisonRecord,
+  why: string | null,
+): Promise<void> {
+  const [robot] = await listRobots(db, actor.tenantId, robotId);
+  const context = { actor, reason: 'inventory', device: `robot:${robotId}` } as const;
+  await withChange(db, context, async (change) => {
+    await clearAlarmsOfRobot(change, actor.tenantId, robotId, [NOT_COMPARED]);
+    if (why === null) return;
+    const message = `The inventory of ${robot?.name ?? 'a store'} was not compared with the record: ${why}`;
+    const { tenantId } = actor;
+    await raiseAlarm(change, {
+      tenantId,
+      kind: NOT_COMPARED,
+      severity: 'warning',
+      message,
+      jobId: null,
+      robotId,
+    });
+  });
 }
 
 /** One deviation a tube, each in a change of its own; what is open already is not opened again. */

@@ -2,8 +2,11 @@
 export const PRIORITIES = { SYSTEM: 100, URGENT: 80, HIGH: 50, NORMAL: 20, LOW: 0 } as const;
 export type PriorityName = keyof typeof PRIORITIES;
 
-/** Waiting raises a request by one point each half minute: LOW goes before NORMAL that came more than ten minutes later. */
-export const AGEING_MS_PER_POINT = 30_000;
+/**
+ * Waiting raises a request by one point each quarter minute: LOW goes before NORMAL that came more than five minutes later,
+ * and before everything but SYSTEM that came 25 minutes later, which is before a job gives its place in the queue up.
+ */
+export const AGEING_MS_PER_POINT = 15_000;
 
 /** What a priority says that may be given by name, or as a number from 0 to 100. */
 export function priorityOf(given: PriorityName | number): number {
@@ -26,7 +29,7 @@ export interface Urgency {
 }
 
 /**
- * How urgent a waiting request is at a moment: its priority, and a point for each half minute of waiting. SYSTEM is above
+ * How urgent a waiting request is at a moment: its priority, and a point for each quarter minute of waiting. SYSTEM is above
  * all others however long they wait.
  * @param now milliseconds since the epoch
  */
@@ -38,7 +41,7 @@ export function effectivePriority({ priority, requestedAt }: Urgency, now: numbe
 /**
  * Which of two requests goes first: the one whose effective priority is higher; among SYSTEM, the older one. All requests
  * age alike, so their order stays the same however long they wait, and no clock is read: a request of priority p stands
- * where one of priority 0 stands that came p half minutes earlier. Whoever comes fifty minutes later never goes before,
+ * where one of priority 0 stands that came p quarter minutes earlier. Whoever comes 25 minutes later never goes before,
  * SYSTEM excepted: nobody is starved.
  * @returns negative when `a` goes first, positive when `b` does, 0 when nothing tells them apart
  */

@@ -69,7 +69,7 @@ export const PriorityName = z.enum(['SYSTEM', 'URGENT', 'HIGH', 'NORMAL', 'LOW']
 const AnyPriority = z.union([PriorityName, z.int().min(0).max(100)]).openapi({
   description:
     'SYSTEM (100), URGENT (80), HIGH (50), NORMAL (20) or LOW (0), or a number from 0 to 100: higher goes first, then ' +
-    'older. Waiting counts: one point each half minute, so that nobody waits for ever. SYSTEM goes before all others.',
+    'older. Waiting counts: one point each quarter minute, so that nobody waits for ever. SYSTEM goes before all others.',
   example: 'NORMAL',
 });
 export const Priority = AnyPriority.default('NORMAL');

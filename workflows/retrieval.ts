@@ -1,5 +1,6 @@
 import { setHandler } from '@temporalio/workflow';
 import type { Mark } from '../activities/contract.ts';
+import { PRIORITIES } from '../domain/priority.ts';
 import { steps } from './activities.ts';
 import { Deadline } from './deadline.ts';
 import {
@@ -99,8 +100,8 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
 
     // Until the robot comes for it, the tube may still be taken. A job that was closed meanwhile ends here.
     await steps('Fetch the tube back').markPhase(process.ref('fetch-back'), AT_HANDOFF);
-    await turn.ask(worker);
-    const collectedLate = await handedOver(handoff, () => turn.isGranted);
+    await turn.ask(worker, PRIORITIES.URGENT);
+    const collectedLate = await turn.whenGranted((until) => handedOver(handoff, until));
     if (collectedLate !== null) {
       await turn.giveBack();
       return collectedLate;

@@ -1,7 +1,8 @@
 import { condition, setHandler } from '@temporalio/workflow';
+import { PRIORITIES } from '../domain/priority.ts';
 import { releaseStep } from '../domain/turns.ts';
 import { type Steps, steps } from './activities.ts';
-import { within } from './deadline.ts';
+import { Deadline, within } from './deadline.ts';
 import { serveExpedite } from './expedite.ts';
 import { turnGrantedSignal } from './messages/robot.ts';
 import { Abandoned, type Process } from './process.ts';
@@ -10,6 +11,8 @@ import { Abandoned, type Process } from './process.ts';
 export class Turn {
   readonly #process: Process;
   #priority: number;
+  /** of the turn that was asked for */
+  #atLeast = 0;
   /** how often the priority has changed: every request that says so has the next number */
   #revision = 0;
   /** how many turns were asked for */
@@ -58,11 +61,15 @@ export class Turn {
     return this.#robots.get(this.#number) ?? this.#robotId;
   }
 
-  /** Joins the robot's queue; a second call while asked changes nothing. */
-  async ask(robotId: string): Promise<void> {
+  /**
+   * Joins the robot's queue; a second call while asked changes nothing.
+   * @param atLeast priority of this turn, where that of the job is lower
+   */
+  async ask(robotId: string, atLeast = 0): Promise<void> {
     if (this.#isAsked) return;
     this.#number += 1;
     this.#robotId = robotId;
+    this.#atLeast = atLeast;
     if (this.#number === 1) {
       this.#process.saga.before('give the turn back', () =>
         this.giveBack(this.#process.undoing('Give the robot’s turn back')),
@@ -72,7 +79,7 @@ export class Turn {
     await steps('Ask for the robot’s turn').requestTurn(
       this.#process.ref(`request-turn/${this.#number}`),
       robotId,
-      this.#priority,
+      Math.max(this.#priority, atLeast),
       this.#number,
       this.#revision,
     );
@@ -86,7 +93,7 @@ export class Turn {
     await steps(`Take the place of priority ${priority}`).requestTurn(
       this.#process.ref(`request-turn/${this.#number}/${this.#revision}`),
       this.#robotId,
-      priority,
+      Math.max(priority, this.#atLeast),
       this.#number,
       this.#revision,
     );
@@ -116,18 +123,38 @@ export class Turn {
     return this.robotId;
   }
 
+  /**
+   * Waits for the turn however long it takes; warns when that is long.
+   * @param wait waits until what it is given says so, and answers null then; or with what ended the wait before
+   */
+  async whenGranted<T>(wait: (until: () => boolean) => Promise<T | null>): Promise<T | null> {
+    if (this.isGranted) return wait(() => true);
+    const warning = new Deadline(
+      this.#process.waits.notReadyMs,
+      'Wait for the robot’s turn to put the tube back',
+    );
+    const answer = await wait(() => this.isGranted || warning.hasPassed);
+    warning.stop();
+    if (this.isGranted || answer !== null) return answer;
+    await this.#warnNotReady(this.robotId);
+    return wait(() => this.isGranted);
+  }
+
   async #warnNotReady(robotId: string): Promise<void> {
     const ref = this.#process.ref(`not-ready/${this.#number}`);
     await steps('Why does the turn not come?').warnNotReady(ref, robotId);
   }
 
   /**
-   * Waits for the turn, whoever wants to cancel: for tubes that go back.
+   * Waits for the turn, whoever wants to cancel: for tubes that go back. They warm up meanwhile, so it is urgent.
    * @returns the robot whose turn it is, which may be another than was asked
    */
   async takeForUndo(robotId: string): Promise<string> {
-    await this.ask(robotId);
-    await condition(() => this.isGranted);
+    await this.ask(robotId, PRIORITIES.URGENT);
+    await this.whenGranted(async (until) => {
+      await condition(until);
+      return null;
+    });
     this.#process.robotId = this.robotId;
     return this.robotId;
   }

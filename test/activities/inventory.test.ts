@@ -30,11 +30,17 @@ describe('a store’s own inventory and the record', () => {
 
   const AGREED = { tubes: 3, recorded: 3, missing: 0, unexpected: 0, moved: 0 };
 
-  it('agree when they do, and what was staged is forgotten', async () => {
+  it('agree when they do; what was staged is forgotten, and an alarm that they were not compared is over', async () => {
+    const { db, tenantId } = inventory.lab.store;
+    const failed = await inventory.begin();
+    await createInventoryActivities({ db }).failComparison(tenantId, failed.id, 'The store did not answer.');
+    const active = sql`SELECT FROM alarm WHERE kind = 'inventory_not_compared' AND cleared_at IS NULL`;
+    expect(await inventory.lab.rows(active)).toHaveLength(1);
     const ended = await inventory.compare(wire);
     expect(ended).toMatchObject({ state: 'COMPLETED', counts: AGREED, opened: 0, detail: null });
     expect(await inventory.deviations()).toEqual([]);
     expect(await inventory.lab.rows(sql`SELECT FROM inventory_entry`)).toEqual([]);
+    expect(await inventory.lab.rows(active)).toEqual([]);
   });
 
   it('differ by a tube that was taken out at the store’s screen: nobody knows where it is', async () => {
@@ -222,6 +228,17 @@ describe('a store’s own inventory and the record', () => {
       detail: 'The store did not answer.',
       counts: null,
     });
+    await activities.failComparison(tenantId, first.id, 'Told again.');
+    const alarms = () =>
+      inventory.lab.rows<{ message: string; cleared_at: Date | null }>(
+        sql`SELECT message, cleared_at FROM alarm WHERE kind = 'inventory_not_compared' ORDER BY id`,
+      );
+    expect(await alarms()).toMatchObject([
+      {
+        message: expect.stringMatching(/was not compared .*: The store did not answer\.$/),
+        cleared_at: null,
+      },
+    ]);
     const [second] = await activities.beginComparisons(tenantId);
     expect(second?.comparisonId).not.toBe(first.id);
     const all = await listComparisons(db, tenantId, inventory.lab.robotId, 10);

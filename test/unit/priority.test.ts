@@ -32,10 +32,10 @@ test('names and numbers say the same', () => {
 });
 
 describe('the order of requests', () => {
-  test('LOW goes before NORMAL that comes more than ten minutes later, and behind one that comes sooner', () => {
+  test('LOW goes before NORMAL that comes more than five minutes later, and behind one that comes sooner', () => {
     const low = asked(PRIORITIES.LOW, 0);
-    expect(byUrgency(low, asked(PRIORITIES.NORMAL, 10 * MINUTE - 1))).toBeGreaterThan(0);
-    expect(byUrgency(low, asked(PRIORITIES.NORMAL, 10 * MINUTE + 1))).toBeLessThan(0);
+    expect(byUrgency(low, asked(PRIORITIES.NORMAL, 5 * MINUTE - 1))).toBeGreaterThan(0);
+    expect(byUrgency(low, asked(PRIORITIES.NORMAL, 5 * MINUTE + 1))).toBeLessThan(0);
   });
 
   test('SYSTEM goes before whatever waits however long, the older first', () => {
@@ -69,7 +69,7 @@ describe('the order of requests', () => {
   });
 });
 
-test('nobody is starved: under any load, whoever waits is reached after those who came within fifty minutes', () => {
+test('nobody is starved: under any load, whoever waits is reached after those who came within 25 minutes', () => {
   const bound = PRIORITIES.SYSTEM * AGEING_MS_PER_POINT;
   fc.assert(
     fc.property(

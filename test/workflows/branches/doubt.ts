@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import { PICK_TRIES } from '../../../domain/waits.ts';
+import { until } from '../../../stack/processes.ts';
 import { robotReleasedSignal, turnGrantedSignal } from '../../../workflows/messages/robot.ts';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { FakeRobot, RobotFault } from '../laboratory.ts';
@@ -139,7 +140,8 @@ export const doubts: Branches = {
     await floor.reaches(running, 'AWAITING_OPERATOR');
     const steps = () =>
       floor.lab.escalations.flatMap((each) => (each.jobId === running.job.id ? [each.step] : []));
-    await expect.poll(steps, { timeout: 10_000 }).toEqual([1, 2]);
+    await until('two steps of escalation', 10_000, () => steps().length === 2);
+    expect(steps()).toEqual([1, 2]);
     await decides(floor, running, 'at_target');
     return ends(running, 'COMPLETED_WITH_DEVIATION');
   },
@@ -292,7 +294,7 @@ export const doubts: Branches = {
     const robot = floor.lab.addRobot();
     robot.dispatch = 'paused';
     const running = await floor.start({ ...byRobot, robot, limits: { queueMs: 300, notReadyMs: 50 } });
-    await expect.poll(() => floor.lab.alarms.has(running.job.id), { timeout: 5_000 }).toBe(true);
+    await until('the alarm', 5_000, () => floor.lab.alarms.has(running.job.id));
     return ends(running, 'FAILED', /did not come/);
   },
 };

@@ -176,6 +176,17 @@ export const robotQueues: Branches = {
     await entity.signal(releaseTurnSignal, { jobId: job.job.id, turn: 1 });
     return entity;
   },
+  'retrieval-by-robot--the-turn-to-fetch-it-back-takes-long': async (floor) => {
+    const robot = floor.lab.addRobot();
+    const entity = await entityOf(floor, robot);
+    const limits = { pickupMs: 500, notReadyMs: 50 };
+    const running = await floor.start({ kind: 'retrieval', mode: 'robot', robot, limits });
+    await floor.reaches(running, 'AWAITING_PERSON', 'AT_HANDOFF');
+    await entity.executeUpdate(pauseUpdate, { args: [byOf(floor)] });
+    await until('the alarm', 5_000, () => floor.lab.alarms.has(running.job.id));
+    await entity.executeUpdate(resumeUpdate, { args: [byOf(floor)] });
+    return ends(running, 'FAILED', /put back/);
+  },
   'robot--paused-now-and-resumed': async (floor) => {
     const robot = floor.lab.addRobot();
     const entity = await entityOf(floor, robot);
