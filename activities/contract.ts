@@ -194,6 +194,8 @@ export interface ParkedProblem {
   readonly robotId: string | null;
   /** null when custody is surely known */
   readonly candidates: readonly SeenAt[] | null;
+  /** position where another tube than the job's was found, and stands again */
+  readonly strangerIn?: string;
 }
 
 /** A motion of the robot, as the workflow orders it. */

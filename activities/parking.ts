@@ -10,7 +10,7 @@ import { holdWithoutExpiry, lockPlaces } from '../db/places.ts';
 import { checkFit, checkLockedOut } from '../db/robot-safety.ts';
 import { scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
-import { hasAsked } from '../db/steps.ts';
+import { strangersPlaces } from '../db/steps.ts';
 import { clearHold, holdRobot } from '../db/turns.ts';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
@@ -103,7 +103,13 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
               started: true,
             },
             outcome: 'parked',
-            detail: { faultId, kind: problem.kind, detail: problem.detail, ...(replaced && { replaced }) },
+            detail: {
+              faultId,
+              kind: problem.kind,
+              detail: problem.detail,
+              ...(problem.strangerIn !== undefined && { strangerIn: problem.strangerIn }),
+              ...(replaced && { replaced }),
+            },
           };
         },
       ),
@@ -203,13 +209,13 @@ async function questionOf(
  */
 async function keepStrangersPlace(change: Change, job: JobRecord): Promise<void> {
   const { tenantId } = job.actor;
-  const source = sourcePlace(job);
-  if (source === null || !(await hasAsked(change.tx, tenantId, job.id, 'barcode_mismatch'))) return;
-  await blockHeldPosition(
-    change,
-    { tenantId, jobId: job.id, positionId: source.positionId },
-    'The robot found a tube with another barcode than the one expected here: look which it is, take it out, then unblock.',
-  );
+  for (const positionId of await strangersPlaces(change.tx, tenantId, job.id)) {
+    await blockHeldPosition(
+      change,
+      { tenantId, jobId: job.id, positionId },
+      'The robot found a tube with another barcode than the one expected here: look which it is, take it out, then unblock.',
+    );
+  }
 }
 
 function checkAnswer(job: JobRecord, decision: Decision): OpenFault {

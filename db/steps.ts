@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
-import type { FaultKind } from '../domain/fault.ts';
 import { isFinal, type JobState, type Phase } from '../domain/job.ts';
 import type { Change } from './change.ts';
 import { type JobRecord, type JobRow, jobFromRow } from './jobs.ts';
@@ -152,14 +151,15 @@ export function hashOf(params: unknown): Buffer {
     .digest();
 }
 
-/** Whether the job has asked the operator such a question before, answered or not, through whichever workflow. */
-export async function hasAsked(
+/** Positions where the job found another tube than its own, through whichever workflow, and left it standing. */
+export async function strangersPlaces(
   tx: Transaction<DB>,
   tenantId: string,
   jobId: string,
-  kind: FaultKind,
-): Promise<boolean> {
-  const { rows } = await sql`SELECT FROM job_step WHERE tenant_id = ${tenantId} AND job_id = ${jobId}
-    AND outcome = 'parked' AND detail ->> 'kind' = ${kind} LIMIT 1`.execute(tx);
-  return rows.length > 0;
+): Promise<string[]> {
+  const { rows } = await sql<{ position_id: string }>`
+    SELECT DISTINCT detail ->> 'strangerIn' AS position_id FROM job_step
+    WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND outcome = 'parked' AND detail ? 'strangerIn'
+    ORDER BY position_id`.execute(tx);
+  return rows.map((row) => row.position_id);
 }

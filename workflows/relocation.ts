@@ -6,9 +6,18 @@ import { motions, steps } from './activities.ts';
 import { findOut } from './doubt.ts';
 import { isStepFailure, reasonOf } from './failures.ts';
 import { Abandoned, type Process } from './process.ts';
-import { compensating, labelOf, type Route, running, type Site, seenAt } from './site.ts';
+import {
+  type Arrival,
+  compensating,
+  EndedByPerson,
+  endMeant,
+  labelOf,
+  type Route,
+  running,
+  type Site,
+  seenAt,
+} from './site.ts';
 import { STRANGER, takeBack } from './take-back.ts';
-import type { Arrival } from './transfer.ts';
 import type { Turn } from './turn.ts';
 
 /** Where an attempt left the tube. */
@@ -18,9 +27,6 @@ interface Left {
   readonly isTry: boolean;
   readonly isDeviation?: boolean;
 }
-
-/** The operator has the tube. */
-class WithPerson extends Error {}
 
 /**
  * The same as a transfer by single moves, by a store at job level: it is told where the tube shall go, goes there itself,
@@ -37,7 +43,7 @@ export async function relocate(process: Process, turn: Turn, route: Route): Prom
   try {
     return await relocation.run();
   } catch (error) {
-    if (error instanceof WithPerson) return { at: 'person', isDeviation: true };
+    if (error instanceof EndedByPerson) return { at: error.at, isDeviation: true };
     throw error;
   }
 }
@@ -158,7 +164,8 @@ class Relocation {
       `Unless the tube of this job is found there, ${labelOf(isReturn ? to : from)} is blocked until a person has seen to it.`,
     ].join(' ');
     const candidates: SeenAt[] | null = isReturn ? [seenAt(from)] : null;
-    const problem: ParkedProblem = { kind: 'barcode_mismatch', detail, robotId, candidates };
+    const strangerIn = (isReturn ? to : from).place.positionId;
+    const problem: ParkedProblem = { kind: 'barcode_mismatch', detail, robotId, candidates, strangerIn };
     return this.#asked(problem, async () => {
       if (isBack) return;
       const ref = this.#ref('block-target');
@@ -195,15 +202,17 @@ class Relocation {
 
   /**
    * Asks the operator where the tube is.
-   * @param unlessArrived what else to do with every answer but `at_target`
+   * @param unlessArrived what else to do with every answer but that the tube is where it was to go
    * @throws Abandoned when it is not where the process can go on from
    */
   async #asked(problem: ParkedProblem, unlessArrived: () => Promise<void> = async () => {}): Promise<Left> {
     const { answer, next } = await this.#process.ask(problem);
-    if (answer === 'at_target') return { at: 'target', isTry: false, isDeviation: true };
+    const end = endMeant(this.#route, answer);
+    if (end === 'to') return { at: 'target', isTry: false, isDeviation: true };
     await unlessArrived();
-    if (answer === 'with_me') throw new WithPerson();
-    if (next === 'go_on') return { at: answer === 'at_source' ? 'source' : 'carrier', isTry: false };
+    if (answer === 'with_me') throw new EndedByPerson('person');
+    if (end === 'from' && this.#route.isReturn) throw new EndedByPerson('handoff');
+    if (next === 'go_on') return { at: end === 'from' ? 'source' : 'carrier', isTry: false };
     const ended = this.#process.isCancelRequested ? 'CANCELLED' : 'FAILED';
     throw new Abandoned(ended, `${problem.detail} The operator answered: ${answer.replaceAll('_', ' ')}.`);
   }

@@ -122,7 +122,12 @@ export async function retrieveSample(input: RetrievalInput): Promise<JobOutcome>
     if (back.at === 'target')
       throw new Abandoned(why.state, `${why.message} The tube was put back into ${place.label}.`);
     await turn.giveBack();
-    return process.finish('COMPLETED_WITH_DEVIATION', 'The operator has the tube.');
+    return process.finish(
+      'COMPLETED_WITH_DEVIATION',
+      back.at === 'handoff'
+        ? `The operator left the tube in hand-off ${handoff.label}.`
+        : 'The operator has the tube.',
+    );
   }
 
   /** The first good scan of the tube at the hand-off, which ends the process; null when the wait ended first. */

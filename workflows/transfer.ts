@@ -7,14 +7,17 @@ import { findOut } from './doubt.ts';
 import { Abandoned, type Process } from './process.ts';
 import { putBack } from './put-back.ts';
 import { relocate } from './relocation.ts';
-import { labelOf, type Route, running, type Site, seenAt } from './site.ts';
+import {
+  type Arrival,
+  EndedByPerson,
+  endMeant,
+  labelOf,
+  type Route,
+  running,
+  type Site,
+  seenAt,
+} from './site.ts';
 import type { Turn } from './turn.ts';
-
-/** How a transfer ended well. `isDeviation`: a person had to say so. */
-export interface Arrival {
-  readonly at: 'target' | 'person';
-  readonly isDeviation: boolean;
-}
 
 /** Where a part of the transfer left the tube; `isTry`: the robot failed at it, rather than being kept from it. */
 interface Left {
@@ -22,9 +25,6 @@ interface Left {
   readonly isTry: boolean;
   readonly isDeviation?: boolean;
 }
-
-/** The operator has the tube. */
-class WithPerson extends Error {}
 
 /**
  * Picks the tube up, reads its barcode and puts it down; custody follows what the sensors saw. What the robot did not
@@ -39,7 +39,7 @@ export async function transfer(process: Process, turn: Turn, route: Route): Prom
   try {
     return await new Transfer(process, turn, route, before).run();
   } catch (error) {
-    if (error instanceof WithPerson) return { at: 'person', isDeviation: true };
+    if (error instanceof EndedByPerson) return { at: error.at, isDeviation: true };
     throw error;
   }
 }
@@ -111,7 +111,13 @@ class Transfer {
     if (read.stop !== null || verdict === 'unknown') return this.#doubt('pick', { ...read, source: null });
     if (verdict === 'unread') throw new Abandoned('FAILED', 'The robot could not read the label.');
     const detail = afterMismatch(from, await this.#process.saga.unwind(this.#depth));
-    return this.#asked({ kind: 'barcode_mismatch', detail, robotId: this.#route.robotId, candidates: null });
+    return this.#asked({
+      kind: 'barcode_mismatch',
+      detail,
+      robotId: this.#route.robotId,
+      candidates: null,
+      strangerIn: from.place.positionId,
+    });
   }
 
   async #place(): Promise<Left> {
@@ -170,9 +176,11 @@ class Transfer {
   /** Asks the operator where the tube is. @throws Abandoned when it is not where the process can go on from */
   async #asked(problem: ParkedProblem): Promise<Left> {
     const { answer, next } = await this.#process.ask(problem);
-    if (answer === 'at_target') return { at: 'target', isTry: false, isDeviation: true };
-    if (answer === 'with_me') throw new WithPerson();
-    if (next === 'go_on' && answer === 'at_source') return { at: 'source', isTry: false };
+    const end = endMeant(this.#route, answer);
+    if (end === 'to') return { at: 'target', isTry: false, isDeviation: true };
+    if (answer === 'with_me') throw new EndedByPerson('person');
+    if (end === 'from' && this.#route.isReturn) throw new EndedByPerson('handoff');
+    if (next === 'go_on' && end === 'from') return { at: 'source', isTry: false };
     if (next === 'go_on' && answer === 'in_carrier') {
       // Whoever was in the cell may have put another tube in.
       this.#isVerified = false;

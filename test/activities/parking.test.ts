@@ -249,7 +249,13 @@ describe('a place in which the robot found another tube', () => {
     const tube = await lab.storedTube();
     const job = await lab.retrieval(tube.sampleId, 'robot');
     await job.reserved(AT_WORK);
-    const asked = { kind: problem, detail: 'Another barcode.', robotId: lab.robotId, candidates: null };
+    const asked = {
+      kind: problem,
+      detail: 'Another barcode.',
+      robotId: lab.robotId,
+      candidates: null,
+      ...(problem === 'barcode_mismatch' && { strangerIn: tube.positionId }),
+    };
     const { faultId } = await lab.storage.park(job.ref(), asked);
     return { ...tube, job, faultId };
   }
@@ -291,6 +297,26 @@ describe('a place in which the robot found another tube', () => {
     await lab.storage.finishJob(job.ref(), 'FAILED', 'The label was misread.');
     expect(await place(positionId)).toMatchObject({ state: 'occupied' });
     expect(await lab.sample(sampleId)).toMatchObject({ custody: 'position', position_id: positionId });
+  });
+
+  test('is the hand-off where the robot was to fetch the tube back: the tube’s own position stays its own', async () => {
+    const { sampleId, positionId, barcode } = await lab.storedTube();
+    const job = await lab.retrieval(sampleId, 'robot');
+    const { handoff } = await job.reserved(AT_WORK);
+    const strangerIn = handoff?.positionId ?? '';
+    const asked = {
+      kind: 'barcode_mismatch',
+      detail: 'Another barcode.',
+      robotId: lab.robotId,
+      candidates: null,
+    } as const;
+    const { faultId } = await lab.storage.park(job.ref(), { ...asked, strangerIn });
+    await lab.storage.applyDecision(
+      job.ref(),
+      answer(faultId, { answer: 'at_source', sampleBarcode: barcode }),
+    );
+    expect(await place(strangerIn)).toMatchObject({ state: 'blocked' });
+    expect(await place(positionId)).toMatchObject({ state: 'occupied' });
   });
 
   test('is blocked also when another workflow had to ask again', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import type { Floor, JobSetup, RunningJob } from '../floor.ts';
 import type { RobotFault } from '../laboratory.ts';
-import { type Branches, cancelledDuring, decides, ends, heldAt } from './branch.ts';
+import { type Branches, cancelledDuring, decides, ends, heldAt, type Recordable } from './branch.ts';
 
 const byHand: JobSetup = { kind: 'retrieval', mode: 'hand' };
 const byRobot: JobSetup = { kind: 'retrieval', mode: 'robot' };
@@ -11,6 +11,26 @@ async function withFaults(floor: Floor, setup: JobSetup, ...faults: RobotFault[]
   const robot = floor.lab.addRobot();
   robot.faults.push(...faults);
   return floor.start({ ...setup, robot });
+}
+
+/** Nobody takes the tube; the label the robot reads as it fetches it back is another one, and a person says where it is. */
+async function anotherFetchedBack(
+  floor: Floor,
+  answer: 'at_source' | 'at_target',
+  state: 'COMPLETED_WITH_DEVIATION' | 'FAILED',
+  detail: RegExp,
+): Promise<Recordable> {
+  const robot = floor.lab.addRobot();
+  const running = await floor.start({ ...byRobot, robot, limits: { pickupMs: 1_500 } });
+  await floor.reaches(running, 'AWAITING_PERSON', 'AT_HANDOFF');
+  robot.faults.push({ on: 'scan', how: 'foreign' });
+  await floor.reaches(running, 'AWAITING_OPERATOR');
+  const { source, handoff } = running.job;
+  await decides(floor, running, answer);
+  const ended = await ends(running, state, detail);
+  const where = answer === 'at_source' ? source : handoff;
+  expect(floor.lab.sample(running.job.sampleId).custody).toMatchObject({ positionId: where?.positionId });
+  return ended;
 }
 
 export const retrievals: Branches = {
@@ -67,6 +87,10 @@ export const retrievals: Branches = {
     const running = await floor.start(byRobot);
     return ends(running, 'FAILED', /Nobody took the tube.*put back/s);
   },
+  'retrieval-by-robot--another-tube-fetched-back--it-stands-in-the-hand-off': (floor) =>
+    anotherFetchedBack(floor, 'at_target', 'COMPLETED_WITH_DEVIATION', /left the tube in hand-off/),
+  'retrieval-by-robot--another-tube-fetched-back--it-is-stored': (floor) =>
+    anotherFetchedBack(floor, 'at_source', 'FAILED', /put back/),
   'retrieval-by-robot--taken-while-the-robot-is-asked-for': async (floor) => {
     const robot = floor.lab.addRobot();
     const running = await floor.start({ ...byRobot, robot, limits: { pickupMs: 1_500 } });
