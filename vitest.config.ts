@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { SlowFirst } from './test/setup/slow-first.ts';
 
 const lines = (percent: number) => ({ lines: percent, statements: percent });
 
@@ -9,6 +10,7 @@ export default defineConfig({
     maxWorkers: 2,
     // Of the tests of one file that say they may run beside each other.
     maxConcurrency: 4,
+    sequence: { sequencer: SlowFirst },
     teardownTimeout: 30_000,
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { type Announcements, listen } from '../../db/announcements.ts';
 import { MOTION_SETTLED_CHANNEL, type Motion } from '../../db/motion.ts';
 import { RobotFleet } from '../../workers/robot-fleet.ts';
@@ -51,7 +52,7 @@ export interface Tally {
  * driver and disturbance at the same time; then holds each result against the store's own motion log.
  * @param commands on which the disturbance strikes, for each driver and disturbance
  */
-export async function runWireCampaign(seed: number, commands: number): Promise<Tally[]> {
+async function runWireCampaign(seed: number, commands: number): Promise<Tally[]> {
   const lab = await MotionLab.open();
   const settled = new EventEmitter();
   const announcements: Announcements = listen(
@@ -175,5 +176,26 @@ function judge({ number, state, reading }: Motion, log: readonly LoggedMotion[],
     if (moved) tally.wrong.push(told);
   } else {
     tally.unknown += 1;
+  }
+}
+
+/** Disturbs so many commands in each way, on each wire, and expects that none is classified wrongly. */
+export async function expectWireCampaign(seed: number, commands: number): Promise<void> {
+  const tallies = await runWireCampaign(seed, commands);
+  console.table(
+    tallies.map(({ wrong, silentlySuccessful, ...counts }) => ({
+      ...counts,
+      wrong: wrong.length,
+      'silently successful': silentlySuccessful.length,
+    })),
+  );
+  for (const tally of tallies) {
+    const what = `${tally.driver}, ${tally.disturbance}`;
+    expect(tally.wrong, what).toEqual([]);
+    expect(tally.silentlySuccessful, what).toEqual([]);
+    expect(tally.struck, what).toBe(commands);
+    expect(tally.done + tally.notMoved + tally.unknown, what).toBe(tally.commands);
+    // To know nothing would never be wrong. These controllers keep their number, so nearly everything can be known.
+    expect(tally.unknown, what).toBeLessThanOrEqual(commands / 10);
   }
 }

@@ -1,0 +1,7 @@
+import { it } from 'vitest';
+import { expectWireCampaign } from '../setup/wire-campaign.ts';
+
+const SEED = Number(process.env.TRACSEQ_SEED ?? Date.now() % 1_000_000);
+
+it(`classifies no command wrongly, whatever its wire does, 200 times each (TRACSEQ_SEED=${SEED})`, () =>
+  expectWireCampaign(SEED, 200));
