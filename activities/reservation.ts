@@ -12,7 +12,7 @@ import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import type { ExposurePrediction } from '../domain/exposure.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
-import type { Waits } from '../domain/waits.ts';
+import { WAITS, type Waits } from '../domain/waits.ts';
 import type { PlaceRef, Reservation } from '../workflows/messages/job.ts';
 import { release } from './closing.ts';
 import type { Mark, StepRef, StorageActivities } from './contract.ts';
@@ -26,13 +26,10 @@ type ReservationActivities = Pick<
   'reservePlacement' | 'reserveRetrieval' | 'reserveMove' | 'releaseReservations'
 >;
 
-/** How long a person may take before the position goes to somebody else, in ms. */
-const LEASE_MS = 15 * 60_000;
-
 /** First steps of the processes, and their undo. */
 export function createReservationActivities(deps: StorageDependencies): ReservationActivities {
   const { db } = deps;
-  const leaseMs = deps.leaseMs ?? LEASE_MS;
+  const leaseMs = deps.leaseMs ?? deps.waits?.leaseMs ?? WAITS.leaseMs;
 
   function reserving(
     ref: StepRef,

@@ -18,6 +18,8 @@ export interface Waits {
   readonly escalateMs: readonly number[];
   /** an undo that keeps failing, before a person is asked */
   readonly undoMs: number;
+  /** for a person's scan, before the position goes to somebody else */
+  readonly leaseMs: number;
 }
 
 const MINUTE = 60_000;
@@ -35,6 +37,7 @@ export const WAITS: Waits = {
   holdLookMs: 10 * MINUTE,
   escalateMs: [5 * MINUTE, 15 * MINUTE, 30 * MINUTE],
   undoMs: 5 * MINUTE,
+  leaseMs: 15 * MINUTE,
 };
 
 /** How often a robot tries to pick one tube up, and to put it down, before the tube goes back. */

@@ -37,9 +37,10 @@ const waits = text
         holdLook: seconds,
         escalate: z.array(z.number().positive().max(604_800)).max(10).optional(),
         undo: seconds,
+        lease: seconds,
       },
       {
-        error: `${waitsExample}, with queue, notReady, pickup, observeEvery, observe, holdLook, escalate, undo`,
+        error: `${waitsExample}, with queue, notReady, pickup, observeEvery, observe, holdLook, escalate, undo, lease`,
       },
     ),
   );

@@ -81,15 +81,20 @@ export class RunningLaboratory {
 
   /** A part as it was last started; it may have died meanwhile. */
   part(name: string): ProcessIdentity {
-    const part = read(join(this.#folder, 'running.json'), Running).processes.find(
-      (each) => each.name === name,
-    );
+    const part = this.#find(name);
     if (!part) throw new Error(`the laboratory runs no ${name}`);
     return part;
   }
 
+  #find(name: string): ProcessIdentity | undefined {
+    const { processes } = read(join(this.#folder, 'running.json'), Running);
+    return processes.find((each) => each.name === name);
+  }
+
   /** Kills a part as a power cut would, and waits until the laboratory has started it again. */
   async kill(name: string): Promise<{ readonly before: number; restarted(): Promise<number> }> {
+    // A laboratory that starts again answers before all of its parts run.
+    await until(`the ${name} being started`, RESTART_MS, () => this.#find(name) !== undefined);
     const before = this.part(name);
     // The number of a part that has just died by itself may be another process's by now.
     if (isRunning(before)) process.kill(before.pid, 'SIGKILL');

@@ -1,13 +1,11 @@
+import type { Edit } from './breaking.ts';
+
 /** One rule, broken. */
-export interface Mutant {
+interface Mutant extends Edit {
   /** number of the invariant in the design */
   readonly invariant: 1 | 2 | 3 | 4 | 5 | 6 | 7;
   /** what is broken */
   readonly name: string;
-  readonly file: string;
-  /** text that the file holds exactly once, and what it becomes */
-  readonly from: string;
-  readonly to: string;
   /** test files that must turn red */
   readonly tests: readonly string[];
 }

@@ -1,68 +1,90 @@
 /**
  * npm run mutants [-- WORD]: breaks one rule at a time in a copy of the sources and demands that the tests named beside
- * it turn red. A mutant that survives means a rule nobody guards. Exits with 1 when one does.
+ * it turn red, and then one protection at a time and demands that a campaign (test/faults/campaign) finds what that does. A
+ * mutant that survives means a rule nobody guards. Exits with 1 when one does. With the word "campaign": only the campaigns.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { MUTANTS, type Mutant } from './mutants.ts';
+import { Copy } from './breaking.ts';
+import { CAMPAIGN_MUTANTS } from './campaign-mutants.ts';
+import { MUTANTS } from './mutants.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const wanted = process.argv[2];
-const chosen = MUTANTS.filter((mutant) => !wanted || `${mutant.invariant} ${mutant.name}`.includes(wanted));
+/** Of each campaign, which ends at its first finding. */
+const CAMPAIGN = ['--sagas', '40', '--kills', '20', '--seed', '4', '--fail-fast'];
+const CAMPAIGN_MS = 15 * 60_000;
 
-const folder = mkdtempSync(join(tmpdir(), 'tracseq-mutants-'));
-let survived = 0;
+const wanted = process.argv[2] ?? '';
+const chosen = MUTANTS.filter(({ invariant, name }) => `${invariant} ${name}`.includes(wanted));
+const chosenForCampaign = CAMPAIGN_MUTANTS.filter(({ name }) => `campaign: ${name}`.includes(wanted));
+const copy = new Copy();
+const survived: string[] = [];
 try {
-  const copy = join(folder, 'main');
-  const tracked = spawnSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' })
-    .stdout.split('\0')
-    .filter(Boolean);
-  for (const file of tracked) cpSync(join(ROOT, file), join(copy, file), { recursive: true });
-  symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
-  symlinkSync(join(dirname(ROOT.replace(/\/$/, '')), 'shared'), join(folder, 'shared'));
+  testEach();
+  campaignEach();
+} finally {
+  copy.remove();
+}
+const count = chosen.length + chosenForCampaign.length;
+console.log(`${count - survived.length} of ${count} mutants killed`);
+for (const name of survived) console.log(`SURVIVED ${name}`);
+process.exit(survived.length === 0 ? 0 : 1);
 
+function testEach(): void {
   const files = [...new Set(chosen.flatMap((mutant) => mutant.tests))];
-  const healthy = vitest(copy, files);
+  if (files.length === 0) return;
+  const healthy = vitest(files);
   if (healthy.status !== 0) {
     console.error(healthy.text);
     throw new Error('the tests are red before anything is broken');
   }
   console.log(`green before: ${files.length} test files`);
-  for (const mutant of chosen) {
-    const restore = breakOne(copy, mutant);
-    const run = vitest(copy, mutant.tests);
-    restore();
+  for (const { name, invariant, tests, ...edit } of chosen) {
+    const run = copy.broken([edit], () => vitest(tests));
     const killed = run.status !== 0 && /(Tests|Test Files)\s+.*\d+ failed/.test(run.text);
-    if (!killed) survived += 1;
-    console.log(`${killed ? 'killed  ' : 'SURVIVED'} invariant ${mutant.invariant}: ${mutant.name}`);
+    if (!killed) survived.push(name);
+    console.log(`${killed ? 'killed  ' : 'SURVIVED'} invariant ${invariant}: ${name}`);
     if (!killed) console.log(run.text.slice(-3000));
   }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
-console.log(`${chosen.length - survived} of ${chosen.length} mutants killed`);
-process.exit(survived === 0 ? 0 : 1);
-
-function breakOne(copy: string, { file, from, to }: Mutant): () => void {
-  const path = join(copy, file);
-  const before = readFileSync(path, 'utf8');
-  if (before.split(from).length !== 2) throw new Error(`${file} must hold this exactly once: ${from}`);
-  writeFileSync(
-    path,
-    before.replace(from, () => to),
-  );
-  return () => writeFileSync(path, before);
 }
 
-function vitest(cwd: string, tests: readonly string[]): { status: number | null; text: string } {
-  const run = spawnSync('npx', ['vitest', 'run', '--coverage.enabled=false', '--bail=1', ...tests], {
-    cwd,
+/** The same campaign, each time with another protection taken out. */
+function campaignEach(): void {
+  const rows: string[] = [];
+  if (chosenForCampaign.length === 0) return;
+  const healthy = campaign();
+  if (healthy.status !== 0) {
+    console.error(healthy.text);
+    throw new Error('the campaign is red before anything is broken');
+  }
+  console.log('green before: the campaign');
+  for (const { name, edits } of chosenForCampaign) {
+    const since = Date.now();
+    const run = copy.broken(edits, campaign);
+    const seconds = Math.round((Date.now() - since) / 1000);
+    // Only what the campaign found counts, not that it could not run.
+    const found = run.status === 1 ? /^broken: (.+)\. Repeat/m.exec(run.text)?.[1] : undefined;
+    if (found === undefined) survived.push(name);
+    console.log(`${found === undefined ? 'SURVIVED' : 'killed  '} campaign: ${name}`);
+    console.log(run.text.slice(found === undefined ? -3000 : run.text.indexOf('found:')).trimEnd());
+    rows.push(`| ${name} | ${found ?? 'nothing'} | ${seconds} s |`);
+  }
+  console.log(['| without it | the campaign found | after |', '|---|---|---|', ...rows].join('\n'));
+}
+
+function vitest(tests: readonly string[]) {
+  return run('npx', ['vitest', 'run', '--coverage.enabled=false', '--bail=1', ...tests]);
+}
+
+function campaign() {
+  return run('node', ['stack/faults.mjs', ...CAMPAIGN], CAMPAIGN_MS);
+}
+
+function run(program: string, args: readonly string[], timeout?: number) {
+  const { status, stdout, stderr } = spawnSync(program, args, {
+    cwd: copy.folder,
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1' },
     maxBuffer: 64 * 1024 * 1024,
+    ...(timeout !== undefined && { timeout }),
   });
-  return { status: run.status, text: `${run.stdout}\n${run.stderr}` };
+  return { status, text: `${stdout}\n${stderr}` };
 }

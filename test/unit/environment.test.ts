@@ -57,8 +57,8 @@ describe('the environment', () => {
   });
 
   it('takes a laboratory’s own waiting times, in seconds', () => {
-    const given = loadEnvironment({ ...enough, AUTOMATION_WAITS: '{"pickup":300,"escalate":[60,300]}' });
-    expect(waitsOf(given.automationWaits)).toEqual({ pickupMs: 300_000, escalateMs: [60_000, 300_000] });
+    const given = loadEnvironment({ ...enough, AUTOMATION_WAITS: '{"lease":60,"escalate":[60,300]}' });
+    expect(waitsOf(given.automationWaits)).toEqual({ leaseMs: 60_000, escalateMs: [60_000, 300_000] });
     expect(waitsOf(loadEnvironment(enough).automationWaits)).toEqual({});
     for (const wrong of ['5 minutes', '{"pickup":"5"}', '{"pickup":0}', '{"pickUp":5}']) {
       expect(() => loadEnvironment({ ...enough, AUTOMATION_WAITS: wrong })).toThrow(/AUTOMATION_WAITS/);

@@ -2,6 +2,7 @@ import { custodyLabel } from '../../../domain/custody.ts';
 import { Integrity } from '../../../schemas/ledger.ts';
 import { SampleLocation, Timeline } from '../../../schemas/storage.ts';
 import type { LoggedMotions } from '../../../stack/demo/cell.ts';
+import type { Findings } from './findings.ts';
 import type { Kill } from './killer.ts';
 import type { CampaignLaboratory } from './laboratory.ts';
 import type { Hands } from './operator.ts';
@@ -19,22 +20,12 @@ import {
 interface JournalRow {
   readonly robot: string;
   readonly number: number;
+  readonly fence: number;
   readonly operation: string;
   readonly state: string;
   readonly accepted: Date;
   readonly sent: Date | null;
   readonly settled: Date | null;
-}
-
-/** What is wrong at the end, by the promise that it breaks. */
-export interface Findings {
-  readonly lost: string[];
-  readonly inTwoPlaces: string[];
-  readonly movedTwice: string[];
-  readonly orphanLeases: string[];
-  readonly openJobs: string[];
-  readonly ledger: string[];
-  readonly journal: string[];
 }
 
 /** What a campaign did, counted from the records and the robots' own logs. */
@@ -50,22 +41,16 @@ export interface Counts {
 /** Tubes looked at side by side. */
 const AT_ONCE = 8;
 
-/** Compares the physical truth, the records, the journal and the robots' own logs. */
+/** Compares the physical truth, the records, the journal and the robots' own logs, and adds what is wrong. */
 export async function audit(
   laboratory: CampaignLaboratory,
   barcodes: ReadonlySet<string>,
   hands: Hands,
   kills: readonly Kill[],
-): Promise<{ readonly findings: Findings; readonly counts: Counts }> {
-  const findings: Findings = {
-    lost: [],
-    inTwoPlaces: [],
-    movedTwice: [],
-    orphanLeases: await orphanLeases(laboratory),
-    openJobs: await openJobs(laboratory),
-    ledger: [],
-    journal: [],
-  };
+  findings: Findings,
+): Promise<Counts> {
+  findings.orphanLeases.push(...(await orphanLeases(laboratory)));
+  findings.openJobs.push(...(await openJobs(laboratory)));
   const unknown = await auditTubes(laboratory, barcodes, hands, findings);
   const { client } = laboratory;
   const integrity = await must('the integrity of the ledger', () =>
@@ -76,8 +61,8 @@ export async function audit(
   findings.ledger.push(...(await countEntries(laboratory)));
 
   const journal = await laboratory.sql<JournalRow & { number: number }>(
-    `SELECT robot_id AS robot, number::float8 AS number, operation, state, accepted_at AS accepted, sent_at AS sent,
-            settled_at AS settled FROM motion`,
+    `SELECT robot_id AS robot, number::float8 AS number, fence::float8 AS fence, operation, state, accepted_at AS accepted, sent_at AS sent,
+            settled_at AS settled FROM motion ORDER BY robot_id, number`,
   );
   const windows = new Map<string, number>();
   let motions = 0;
@@ -92,8 +77,7 @@ export async function audit(
       windows.set(window, (windows.get(window) ?? 0) + 1);
     }
   }
-  const counts = { tubes: barcodes.size, unknown, motions, entries: integrity.entries, windows };
-  return { findings, counts };
+  return { tubes: barcodes.size, unknown, motions, entries: integrity.entries, windows };
 }
 
 /** @returns how many tubes the records say nobody knows of */
@@ -239,7 +223,10 @@ async function openJobs(laboratory: CampaignLaboratory): Promise<string[]> {
   return rows.map(({ what }) => what);
 }
 
-/** The robot's own log beside the journal: each number once, only what was sent, and what is DONE was done. */
+/**
+ * The robot's own log beside the journal: each number once, only what was sent, not before it was, under turns that follow one
+ * another, and what is DONE was done.
+ */
 function auditMotions(
   { name }: Site,
   log: LoggedMotions,
@@ -252,14 +239,24 @@ function auditMotions(
     logged.set(motion.number, motion);
   }
   const known = new Map(journal.map((row) => [row.number, row]));
-  for (const { number, operation } of log) {
+  for (const { number, operation, startedAt } of log) {
     const row = known.get(number);
     if (row?.sent == null || row.operation !== operation)
       findings.journal.push(
         `${name}: the robot did ${operation} ${number}, the journal has ${JSON.stringify(row)}`,
       );
+    else if (new Date(startedAt) < row.sent)
+      findings.journal.push(
+        `${name}: the robot began ${operation} ${number} at ${startedAt}, SENT was committed after ${row.sent.toISOString()}`,
+      );
   }
-  for (const { number, state } of journal) {
+  let turn = 0;
+  for (const { number, state, fence, sent } of journal) {
+    if (sent !== null && fence < turn)
+      findings.journal.push(
+        `${name}: motion ${number} was sent under fence ${fence} after one under ${turn}`,
+      );
+    if (sent !== null) turn = fence;
     if (state === 'DONE' && logged.get(number)?.result !== 'done')
       findings.journal.push(
         `${name}: motion ${number} is DONE, the robot says ${logged.get(number)?.result}`,

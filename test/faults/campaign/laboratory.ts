@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { z } from 'zod';
-import { openDatabase } from '../../../db/connection.ts';
+import { type Database, openDatabase } from '../../../db/connection.ts';
 import { enrolStation } from '../../../db/identity.ts';
 import { rolePassword } from '../../../db/roles.ts';
 import { loadEnvironment } from '../../../schemas/environment.ts';
@@ -21,8 +21,8 @@ import { enrolSecondRobot, furnish, type Site } from './site.ts';
 
 /** Factor on every duration of the simulated robots. */
 const SPEED = '0.02';
-/** In s: robots that are fifty times as fast are looked at more often. */
-const WAITS = JSON.stringify({ observeEvery: 0.5, holdLook: 2 });
+/** In s: robots that are fifty times as fast are looked at more often, and a lease is shorter than their motions. */
+const WAITS = JSON.stringify({ observeEvery: 0.5, holdLook: 2, lease: 0.2 });
 
 const Ports = z.object({ ports: z.object({ PostgreSQL: z.int() }) });
 
@@ -132,6 +132,16 @@ export class CampaignLaboratory {
     await client.connect();
     await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`);
     return { end: () => client.end().catch(() => undefined) };
+  }
+
+  /** A connection of a workflow worker's, for as long as the work takes. */
+  async asWorker<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    const db = openDatabase(this.#databaseUrl('tracseq_app'), { max: 1 });
+    try {
+      return await work(db);
+    } finally {
+      await db.close();
+    }
   }
 
   /** Kills one part, as nothing prepares it for. @returns when it happened, and when the part is back */
@@ -248,14 +258,11 @@ export class CampaignLaboratory {
 
   /** The API has no way to enrol stations. */
   async #enrolStation({ tenant, user }: Me, robotId: string): Promise<{ id: string; secret: string }> {
-    const db = openDatabase(this.#databaseUrl('tracseq_app'), { max: 1 });
-    try {
-      const actor = { tenantId: tenant.id, userId: user.id, role: user.role, stationId: null };
+    const actor = { tenantId: tenant.id, userId: user.id, role: user.role, stationId: null };
+    return this.asWorker(async (db) => {
       const { id, secret } = await enrolStation(db, { actor }, { name: 'Second robot station', robotId });
       return { id, secret };
-    } finally {
-      await db.close();
-    }
+    });
   }
 
   #databaseUrl(role: 'postgres' | 'tracseq_app'): string {

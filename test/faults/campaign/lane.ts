@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { cellLabel, cells } from '../../../domain/grid.ts';
 import { type Job, Started } from '../../../schemas/automation.ts';
 import { SampleLocation } from '../../../schemas/storage.ts';
 import { placeOf } from '../../../stack/demo/cell.ts';
@@ -14,6 +15,9 @@ const Anything = z.unknown();
 
 /** How full a store gets before more is taken out than is put in. */
 const FULL = 60;
+
+/** Positions of a container that people ask for by name. */
+const POPULAR = 4;
 
 /** A hand-over that is refused so often is not repeated. */
 const SCANS = 100;
@@ -31,6 +35,9 @@ export interface Floor {
   begin(): boolean;
   ended(how: Ending): void;
 }
+
+/** The robot takes the tube, or has it. */
+const HAS_TUBE: ReadonlySet<Job['phase']> = new Set(['PICKING', 'IN_CARRIER', 'VERIFYING']);
 
 const isThere = ({ state, phase }: Pick<Job, 'state' | 'phase'>): boolean =>
   state === 'AWAITING_PERSON' && phase === 'AT_HANDOFF';
@@ -81,7 +88,7 @@ export class Lane {
     const { handoff } = this.#site;
     const order = {
       mode: 'robot',
-      target: { within: this.#dice.pick(this.#site.containers.slice(1, 3)).barcode },
+      target: this.#target(),
       handoff: { location: handoff.barcode, position: seat },
       confirmation: { sampleBarcode: barcode, containerBarcode: handoff.barcode, position: seat },
     };
@@ -90,6 +97,14 @@ export class Lane {
       ? await this.#order('/automation/placement', { sample: barcode, ...order })
       : await this.#order('/storage/samples', { barcode, type: 'plasma', zone: '-80', ...order });
     return this.#settle(barcode, seat, taken);
+  }
+
+  /** Mostly any position of a container; else one of a few that many name, so that it is often taken, or being taken. */
+  #target() {
+    const { barcode, grid } = this.#dice.pick(this.#site.containers.slice(1, 3));
+    if (this.#dice.chance(0.8)) return { within: barcode };
+    const named = this.#dice.pick(cells(grid).slice(0, POPULAR));
+    return { location: barcode, position: cellLabel(named, grid) };
   }
 
   async #move(barcode: string): Promise<Ending> {
@@ -113,8 +128,11 @@ export class Lane {
   /** The job when it is over, or as wished; now and then somebody cancels it on the way. */
   async #over({ id }: Job, isReached: (job: Job) => boolean = () => false): Promise<Job> {
     const watched = this.#floor.board.until(id, isReached);
-    if (this.#dice.chance(0.06)) {
-      const waited = sleep(this.#dice.between(0, 2_000));
+    if (this.#dice.chance(0.12)) {
+      // At any moment, or when the robot has the tube.
+      const waited = this.#dice.chance(0.5)
+        ? sleep(this.#dice.between(0, 2_000))
+        : this.#floor.board.until(id, (job) => isReached(job) || HAS_TUBE.has(job.phase));
       await Promise.race([waited, watched]);
       await this.#cancel({ id });
     }

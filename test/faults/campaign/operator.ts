@@ -4,6 +4,7 @@ import { Job, Robot, RobotList } from '../../../schemas/automation.ts';
 import { Sample } from '../../../schemas/storage.ts';
 import { type Client, Refusal } from '../../../stack/demo/client.ts';
 import type { Dice } from './dice.ts';
+import type { Findings } from './findings.ts';
 import { insist, type JobBoard, must, readJob } from './people.ts';
 import {
   isSamePlace,
@@ -54,10 +55,14 @@ export class Operator {
   readonly #dice: Dice;
   readonly #barcodes = new Map<string, string>();
   readonly #refused = new Map<string, number>();
+  readonly #findings: Findings;
+  /** the question that was answered last */
+  #lastFaultId: string | null = null;
   /** how often each answer was taken */
   readonly answers = new Map<Answer, number>();
 
-  constructor(sites: readonly Site[], board: JobBoard, hands: Hands, dice: Dice) {
+  constructor(sites: readonly Site[], board: JobBoard, hands: Hands, dice: Dice, findings: Findings) {
+    this.#findings = findings;
     this.#sites = sites;
     this.#board = board;
     this.#hands = hands;
@@ -133,6 +138,8 @@ export class Operator {
     if (offer === undefined) {
       throw new Error(`${barcode}: ${wanted.answer} is true, and not offered: ${JSON.stringify(question)}`);
     }
+    if (this.#lastFaultId !== null && this.#lastFaultId !== question.faultId)
+      await this.#answerFalsely(site, job, this.#lastFaultId, wanted.answer, barcode);
     if (offer.needsLockOut) await this.#lockOut(site);
     if (wanted.answer === 'with_me' || wanted.answer === 'damaged')
       await this.#takeOut(barcode, wanted.place);
@@ -158,7 +165,37 @@ export class Operator {
       const now = await readJob(site.client, job.id);
       if (!isFinal(now.state) && now.question?.faultId === question.faultId)
         this.#wasRefused(question.faultId, said);
-    } else this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
+    } else {
+      this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
+      this.#lastFaultId = question.faultId;
+      await this.#answerFalsely(site, job, question.faultId, wanted.answer, barcode);
+    }
+  }
+
+  /**
+   * Somebody at another screen answers a question that is answered, with what is not true (any more). It may be shown there
+   * still, also while this job asks something else.
+   */
+  async #answerFalsely(
+    site: Site,
+    job: Job,
+    faultId: string,
+    truth: Answer,
+    sampleBarcode: string,
+  ): Promise<void> {
+    const answer = (['at_target', 'at_source'] as const).find(
+      (each) => each !== truth && job.question?.answers.some((offer) => offer.answer === each),
+    );
+    if (answer === undefined) return;
+    const robotFit = job.question?.robotId === undefined;
+    const decision = { faultId, answer, next: 'release', lockedOut: false, robotFit, sampleBarcode };
+    const said = await insist('a false answer', () =>
+      site.client.post(`/automation/jobs/${job.id}/decision`, decision, Job),
+    );
+    if (!(said instanceof Refusal))
+      this.#findings.staleAnswers.push(
+        `job ${job.id} took ${answer} about fault ${faultId}, which was answered`,
+      );
   }
 
   /** @throws Error when what was said about the fault is refused for ever */

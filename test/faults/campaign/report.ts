@@ -1,22 +1,5 @@
 import type { Campaign, CampaignOptions } from './campaign.ts';
-
-/** What each kind of finding is called. */
-const PROMISES = {
-  lost: 'lost',
-  inTwoPlaces: 'in two places',
-  movedTwice: 'motions sent twice',
-  orphanLeases: 'orphan leases',
-  openJobs: 'jobs that neither ended nor wait for a person',
-  ledger: 'transitions without their ledger entry',
-  journal: 'motions of which the journal tells something else than the robot',
-} as const satisfies Record<keyof Campaign['findings'], string>;
-
-/** Shown of each kind; the rest is counted. */
-const SHOWN = 10;
-
-export function isClean({ findings }: Campaign): boolean {
-  return Object.values(findings).every((list) => list.length === 0);
-}
+import { brokenIn, findingsInWords, isClean } from './findings.ts';
 
 /** The campaign in words and tables. */
 export function report({ seed }: CampaignOptions, campaign: Campaign): string[] {
@@ -39,15 +22,12 @@ export function report({ seed }: CampaignOptions, campaign: Campaign): string[] 
       ),
     ),
     'found:',
-    ...(Object.keys(PROMISES) as (keyof typeof PROMISES)[]).flatMap((promise) => [
-      `  ${findings[promise].length} ${PROMISES[promise]}`,
-      ...findings[promise].slice(0, SHOWN).map((line) => `      ${line}`),
-    ]),
+    ...findingsInWords(findings),
     `  ${counts.entries} ledger entries; ${counts.unknown} tubes of which nobody knows where they are, and the record says so`,
-    isClean(campaign)
+    isClean(findings)
       ? `n = ${sagas}, 3/n = ${upperBound}: with none in ${sagas} sagas, fewer than ${upperBound} a saga go wrong (95 %) under this mix ` +
         'of faults. It bounds this mix, and is not the loss rate of a laboratory.'
-      : `not clean: repeat with --seed ${seed}`,
+      : `broken: ${brokenIn(findings).join('; ')}. Repeat with --seed ${seed}.`,
   ];
 }
 

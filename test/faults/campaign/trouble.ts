@@ -20,7 +20,12 @@ const lasting = (name: string, make: (dice: Dice) => Fault): Trouble => [
   },
 ];
 
-const OPERATIONS = ['pick', 'place'] as const;
+/** Once is not enough for what is tried again. */
+async function times(count: number, make: () => Promise<void>): Promise<void> {
+  for (let n = 0; n < count; n += 1) await make();
+}
+
+const PLACE_FAILS = { kind: 'motion_fault', operation: 'place', tube: 'carrier' } as const;
 const WHEN = ['before', 'after'] as const;
 
 /** What can happen to a robot, its wire and its doors. */
@@ -35,8 +40,14 @@ const TROUBLES: readonly Trouble[] = [
     operation: 'place',
     tube: dice.pick(['carrier', 'target', 'floor']),
   })),
-  fault('tube dropped', (dice) => ({ kind: 'drop', operation: dice.pick(OPERATIONS) })),
+  [
+    'place fails again and again',
+    ({ cell }, dice) => times(dice.pick([2, 4, 6]), () => cell.arm(PLACE_FAILS)),
+  ],
+  fault('tube dropped at the pick', () => ({ kind: 'drop', operation: 'pick' })),
+  fault('tube dropped at the place', () => ({ kind: 'drop', operation: 'place' })),
   fault('label unreadable', () => ({ kind: 'barcode_unreadable' })),
+  ['label never readable', ({ cell }) => times(3, () => cell.arm({ kind: 'barcode_unreadable' }))],
   fault('another label', () => ({ kind: 'barcode_other', barcode: 'STRANGER' })),
   fault('cut at the trigger', (dice) => ({ kind: 'cut_at_trigger', when: dice.pick(WHEN) })),
   fault('late reply', (dice) => ({
