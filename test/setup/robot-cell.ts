@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** A spawned process of the application or of a simulator. */
 export interface Spawned {
   readonly child: ChildProcess;
-  /** the line that began with `ready` */
+  /** the line that said that it is ready */
   readonly ready: string;
   /** what it has printed so far */
   output(): string;
@@ -24,7 +24,7 @@ export interface Spawned {
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Starts a script of the project in a process of its own and waits for its `ready` line. */
+/** Starts a script of the project in a process of its own and waits for the line that says it is ready. */
 export async function start(
   script: string,
   args: readonly string[],
@@ -43,7 +43,7 @@ export async function start(
     if (!child.stdout) throw new Error('spawned without stdout');
     createInterface(child.stdout).on('line', (line) => {
       output += `${line}\n`;
-      if (line.startsWith('ready')) resolve(line);
+      if (line.startsWith('ready') || line.startsWith('{"ready":true')) resolve(line);
     });
     void exited.then((code) =>
       reject(new Error(`${script} ended with ${code} before it was ready:\n${output}`)),
