@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { ensureSearchAttributes } from '../../stack/temporal.ts';
-import { workflowBundle } from '../setup/temporal.ts';
-import type { Call } from './fakes.ts';
-import { Floor } from './floor.ts';
+import { ensureSearchAttributes } from '../../../stack/temporal.ts';
+import { workflowBundle } from '../../setup/temporal.ts';
+import type { Call } from '../fakes.ts';
+import { Floor } from '../floor.ts';
 
 /**
  * Floors on a server whose clock jumps from timer to timer while a test skips, and runs like any other between. Jobs that
@@ -20,9 +20,7 @@ export class SkippingServer {
 
   /** @param path of the server's program */
   static async start(path: string): Promise<SkippingServer> {
-    const environment = await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
+    const environment = await startEnvironment(path);
     await ensureSearchAttributes(environment.address, 'default');
     return new SkippingServer(environment);
   }
@@ -56,6 +54,19 @@ export class SkippingServer {
       await Promise.all(this.#floors.map((floor) => floor.close()));
     } finally {
       await this.#environment.teardown();
+    }
+  }
+}
+
+/** On a busy machine the server may take longer to start than the 5 s the SDK gives it. */
+async function startEnvironment(path: string): Promise<TestWorkflowEnvironment> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await TestWorkflowEnvironment.createTimeSkipping({
+        server: { executable: { type: 'existing-path', path } },
+      });
+    } catch (error) {
+      if (tries === 6 || !/did not start within/.test(String(error))) throw error;
     }
   }
 }
