@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => server?.close());
 
 describe.skipIf('missing' in program)(`waiting times by the server’s clock${note}`, () => {
-  for (const { title, body } of timings) test(title, () => body(scene));
+  for (const { title, body } of timings) test(title, () => body(scene), 30_000);
 });
 
 const UNDER_WAY = 'the server skips no time while an activity is under way';

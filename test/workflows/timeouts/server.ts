@@ -1,6 +1,14 @@
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Connection, type TestService } from '@temporalio/client';
+import {
+  type InternalConnectionOptions,
+  InternalConnectionOptionsSymbol,
+} from '@temporalio/client/lib/connection.js';
+import { msToTs, requiredTsToMs } from '@temporalio/common/lib/time.js';
+import { freePort } from '../../../stack/processes.ts';
 import { ensureSearchAttributes } from '../../../stack/temporal.ts';
+import { startWatchdog, type Watchdog } from '../../../stack/watchdog.ts';
 import { workflowBundle } from '../../setup/temporal.ts';
 import type { Call } from '../fakes.ts';
 import { Floor } from '../floor.ts';
@@ -10,27 +18,55 @@ import { Floor } from '../floor.ts';
  * say nothing of their own wait as long as the presets say. The server has one clock: tests on it run one after the other.
  */
 export class SkippingServer {
-  readonly #environment: TestWorkflowEnvironment;
+  readonly #address: string;
+  readonly #connection: Connection;
+  readonly #clock: TestService;
+  /** ends the server when it is closed, or this process dies */
+  readonly #watchdog: Watchdog;
   readonly #calls: (Call & { readonly at: number })[] = [];
   readonly #floors: Floor[] = [];
 
-  private constructor(environment: TestWorkflowEnvironment) {
-    this.#environment = environment;
+  private constructor(address: string, connection: Connection, watchdog: Watchdog) {
+    if (connection.testService === undefined)
+      throw new Error('the connection was made without the test service');
+    this.#address = address;
+    this.#connection = connection;
+    this.#clock = connection.testService;
+    this.#watchdog = watchdog;
   }
 
-  /** @param path of the server's program */
+  /**
+   * Starts the server. The SDK's own TestWorkflowEnvironment gives it 5 s, which a JVM on a busy machine does not keep.
+   * @param path of the server's program
+   */
   static async start(path: string): Promise<SkippingServer> {
-    const environment = await startEnvironment(path);
-    await ensureSearchAttributes(environment.address, 'default');
-    return new SkippingServer(environment);
+    const port = await freePort();
+    const address = `127.0.0.1:${port}`;
+    const { pid } = spawn(path, [String(port)], { stdio: 'ignore' });
+    const watchdog = startWatchdog();
+    try {
+      if (pid === undefined) throw new Error(`${path} does not start`);
+      watchdog.watch(pid, 'SIGTERM');
+      const options: InternalConnectionOptions = {
+        address,
+        connectTimeout: '60s',
+        [InternalConnectionOptionsSymbol]: { supportsTestService: true },
+      };
+      const connection = await Connection.connect(options);
+      await ensureSearchAttributes(address, 'default');
+      return new SkippingServer(address, connection, watchdog);
+    } catch (error) {
+      watchdog.close();
+      throw error;
+    }
   }
 
   async open(taskQueue?: string): Promise<Floor> {
-    const { address } = this.#environment;
-    const floor = await Floor.open({ address }, workflowBundle(), randomUUID(), taskQueue);
+    const floor = await Floor.open({ address: this.#address }, workflowBundle(), randomUUID(), taskQueue);
     floor.limits = {};
     floor.beforeEach = async (call) => {
-      const at = await this.#environment.currentTimeMs();
+      const { time } = await this.#clock.getCurrentTime({});
+      const at = requiredTsToMs(time, 'time');
       floor.lab.skippedMs = at - Date.now();
       this.#calls.push({ ...call, at });
     };
@@ -39,8 +75,8 @@ export class SkippingServer {
   }
 
   /** Lets the time pass: whatever falls due meanwhile happens, as fast as the workflows do it. */
-  skip(ms: number): Promise<void> {
-    return this.#environment.sleep(ms);
+  async skip(ms: number): Promise<void> {
+    await this.#clock.unlockTimeSkippingWithSleep({ duration: msToTs(ms) });
   }
 
   /** When an activity was called for a job, a robot or a comparison, in ms since the epoch by the server's clock. */
@@ -53,20 +89,8 @@ export class SkippingServer {
     try {
       await Promise.all(this.#floors.map((floor) => floor.close()));
     } finally {
-      await this.#environment.teardown();
-    }
-  }
-}
-
-/** On a busy machine the server may take longer to start than the 5 s the SDK gives it. */
-async function startEnvironment(path: string): Promise<TestWorkflowEnvironment> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await TestWorkflowEnvironment.createTimeSkipping({
-        server: { executable: { type: 'existing-path', path } },
-      });
-    } catch (error) {
-      if (tries === 6 || !/did not start within/.test(String(error))) throw error;
+      await this.#connection.close();
+      this.#watchdog.close();
     }
   }
 }
