@@ -169,6 +169,8 @@ export class Laboratory {
   leaseMs = LEASE_MS;
   /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
   pickupMs: number | null = null;
+  /** how far a server that skips time is ahead of this machine, in ms */
+  skippedMs = 0;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -179,6 +181,11 @@ export class Laboratory {
       role: 'lab_technician',
       stationId: '00000000-0000-7000-8000-0000000000b1',
     };
+  }
+
+  /** The time of the laboratory's server, in ms since the epoch. */
+  now(): number {
+    return Date.now() + this.skippedMs;
   }
 
   /** UUID-shaped ids that rise, so that histories of two runs differ little. */
