@@ -25,7 +25,7 @@ for (const [kind, mode, reserved] of [
   ['move', 'hand', 'reserveMove'],
 ] as const) {
   timing(
-    ['process.ts new Deadline 1'],
+    ['process.ts new Deadline 1', 'leaseMs'],
     `a ${kind} by ${mode} that nobody scans gives its positions back when the lease ends`,
     async (scene) => {
       const { floor, server } = scene;
