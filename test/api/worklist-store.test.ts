@@ -216,15 +216,19 @@ test('the comparison is scheduled once a tenant, compares, and takes a new inter
   });
   await ensureInventorySchedules({ ...deps, everyMs: 7_200_000 }, [tenantId], new Set());
   expect((await schedule.describe()).spec.intervals).toMatchObject([{ every: 7_200_000 }]);
+  const comparisons = async (): Promise<{ cause: string; state: string }[]> =>
+    (await api.send({ path: `/automation/robots/${robotId}/inventory` })).body.comparisons;
+  // One that was asked for and runs still would be given instead of another.
+  await eventually(
+    'no comparison being under way',
+    async () => (await comparisons()).every(({ state }) => state !== 'RUNNING'),
+    30_000,
+  );
   await schedule.trigger();
   await eventually(
     'a scheduled comparison having ended',
-    async () => {
-      const { body } = await api.send({ path: `/automation/robots/${robotId}/inventory` });
-      return body.comparisons.some(
-        ({ cause, state }: { cause: string; state: string }) => cause === 'schedule' && state === 'COMPLETED',
-      );
-    },
+    async () =>
+      (await comparisons()).some(({ cause, state }) => cause === 'schedule' && state === 'COMPLETED'),
     30_000,
   );
   await schedule.delete();

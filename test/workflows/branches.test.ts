@@ -1,5 +1,6 @@
 import type { HistoryAndWorkflowId } from '@temporalio/client';
-import { afterAll, expect, test } from 'vitest';
+import { NativeConnection } from '@temporalio/worker';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { temporalServer, workflowBundle } from '../setup/temporal.ts';
 import { BRANCHES } from './branches/index.ts';
 import { Floor, replayAll } from './floor.ts';
@@ -9,7 +10,15 @@ import { writeHistory } from './history.ts';
 const isRecording = process.env.RECORD_HISTORIES === 'true';
 
 const histories: HistoryAndWorkflowId[] = [];
-afterAll(() => replayAll(workflowBundle(), histories));
+// Held from the first scenario to the replay: with the last connection the native runtime would shut down.
+let connection: NativeConnection;
+beforeAll(async () => {
+  connection = await NativeConnection.connect(temporalServer());
+});
+afterAll(async () => {
+  await replayAll(workflowBundle(), histories);
+  await connection.close();
+});
 
 // Most of a scenario is waiting: several run beside each other, each on a floor of its own.
 Object.entries(BRANCHES).forEach(([name, play], index) => {
@@ -21,7 +30,7 @@ Object.entries(BRANCHES).forEach(([name, play], index) => {
       expect(floor.lab.problems()).toEqual([]);
       if (isRecording) writeHistory(name, await handle.fetchHistory());
     } finally {
-      histories.push(...(await floor.end()));
+      await floor.end((ended) => void histories.push(...ended));
     }
   });
 });

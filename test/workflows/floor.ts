@@ -190,17 +190,21 @@ export class Floor {
 
   /** @throws Error naming the histories that do not replay */
   async close(): Promise<void> {
-    await replayAll(this.#bundle, await this.end());
+    await this.end((histories) => replayAll(this.#bundle, histories));
   }
 
-  /** Ends the worker. @returns what its workflows went through, for {@link replayAll} */
-  async end(): Promise<HistoryAndWorkflowId[]> {
+  /** Ends the worker. @param use what is done with what its workflows went through, as {@link replayAll} */
+  async end(use: (histories: HistoryAndWorkflowId[]) => void | Promise<void>): Promise<void> {
     this.#worker?.worker.shutdown();
     await this.#worker?.ended;
     const histories: HistoryAndWorkflowId[] = [];
     for await (const each of this.#histories()) histories.push(each);
-    await this.#connection.close();
-    return histories;
+    try {
+      await use(histories);
+    } finally {
+      // Not before: with its last connection the native runtime shuts down, and no replay may begin then.
+      await this.#connection.close();
+    }
   }
 
   /** Of every job, robot and picklist that had a workflow. */
