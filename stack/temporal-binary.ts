@@ -146,8 +146,12 @@ async function built(say: (line: string) => void): Promise<TemporalBinary> {
   }
 }
 
-/** Runs a program to its end, or ends it with all it started when the time is over. */
-function run(
+/**
+ * Runs a program to its end, or ends it with all it started when the time is over.
+ * @param ms how long it may take
+ * @returns its exit status, null when it did not start or was ended, and what it complained of
+ */
+export function run(
   program: string,
   args: readonly string[],
   env: Record<string, string>,

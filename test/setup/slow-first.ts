@@ -10,6 +10,7 @@ const SLOW = [
   'faults/gateway-wire',
   'faults/restore',
   'workflows/cancel',
+  'workflows/timeouts',
   'faults/wire-campaign',
   'stack/backup',
   'faults/worklist-store',

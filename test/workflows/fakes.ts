@@ -154,7 +154,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
   }
 
   function reserve(job: FakeJob, next: Mark, positions: readonly (FakePosition | null)[]): string | null {
-    const leaseEnd = next.state === 'AWAITING_PERSON' ? Date.now() + lab.leaseMs : null;
+    const leaseEnd = next.state === 'AWAITING_PERSON' ? lab.now() + lab.leaseMs : null;
     for (const position of positions) {
       if (position !== null) Object.assign(position, { reservedBy: job.id, leaseEnd });
     }
@@ -218,7 +218,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     if (scan.position !== place.label || scan.containerBarcode !== position.containerBarcode) {
       return refuse('CONFLICT', `The job expects position ${place.label}.`);
     }
-    const hasLapsed = position.leaseEnd !== null && position.leaseEnd < Date.now();
+    const hasLapsed = position.leaseEnd !== null && position.leaseEnd < lab.now();
     return position.reservedBy !== job.id || hasLapsed
       ? refuse('LEASE_LOST', 'The reservation has run out.')
       : null;
@@ -627,7 +627,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         turn,
         workflowId: ref.workflowId,
         priority,
-        requestedAt: Date.now(),
+        requestedAt: lab.now(),
         revision,
       };
       requests.push(request);

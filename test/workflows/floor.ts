@@ -118,34 +118,50 @@ export class Floor {
   readonly activities: LaboratoryActivities;
   /** hooks of single jobs and robots, by id */
   readonly hooks = new Map<string, Hooks>();
+  /** before any call's own hook */
+  beforeEach: NonNullable<Hooks['before']> = () => {};
+  /** of jobs that say nothing of their own */
+  limits = LIMITS;
   readonly #connection: NativeConnection;
   readonly #bundle: WorkflowBundleOption;
   #worker: { readonly worker: Worker; readonly ended: Promise<void> } | null = null;
 
-  private constructor(connection: NativeConnection, bundle: WorkflowBundleOption, tenantId: string) {
+  private constructor(
+    connection: NativeConnection,
+    bundle: WorkflowBundleOption,
+    tenantId: string,
+    taskQueue: string,
+  ) {
     this.#connection = connection;
     this.#bundle = bundle;
     this.lab = new Laboratory(tenantId);
     this.client = new Client({ connection, identity: 'floor' });
-    this.taskQueue = `control-${tenantId}`;
+    this.taskQueue = taskQueue;
     this.activities = createFakeActivities({
       laboratory: this.lab,
       client: this.client,
       taskQueue: this.taskQueue,
       hooks: {
-        before: (call) => this.hooks.get(call.whose)?.before?.(call),
+        before: async (call) => {
+          await this.beforeEach(call);
+          await this.hooks.get(call.whose)?.before?.(call);
+        },
         after: (call) => this.hooks.get(call.whose)?.after?.(call),
       },
     });
   }
 
-  /** @param tenantId separates the floors that share a server */
+  /**
+   * @param tenantId separates the floors that share a server
+   * @param taskQueue on `control` nobody looks at the robots: that is the gateways' work, and there are none
+   */
   static async open(
     server: TemporalConnection,
     bundle: WorkflowBundleOption,
     tenantId: string = randomUUID(),
+    taskQueue = `control-${tenantId}`,
   ): Promise<Floor> {
-    const floor = await Floor.openWithoutWorker(server, bundle, tenantId);
+    const floor = await Floor.openWithoutWorker(server, bundle, tenantId, taskQueue);
     await floor.startWorker();
     return floor;
   }
@@ -155,8 +171,9 @@ export class Floor {
     server: TemporalConnection,
     bundle: WorkflowBundleOption,
     tenantId: string = randomUUID(),
+    taskQueue = `control-${tenantId}`,
   ): Promise<Floor> {
-    return new Floor(await NativeConnection.connect(server), bundle, tenantId);
+    return new Floor(await NativeConnection.connect(server), bundle, tenantId, taskQueue);
   }
 
   async startWorker(): Promise<void> {
@@ -287,7 +304,7 @@ export class Floor {
       workflowTaskTimeout: SHORT,
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
-      args: [{ ...start.input, limits: { ...LIMITS, ...setup.limits } }] as never,
+      args: [{ ...start.input, limits: { ...this.limits, ...setup.limits } }] as never,
     });
     const reservation = this.client.workflow.executeUpdateWithStart(reservedUpdate, {
       updateId: RESERVED_UPDATE_ID,

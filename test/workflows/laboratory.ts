@@ -6,6 +6,7 @@ import { isFinal, type JobKind, type JobState, type Phase } from '../../domain/j
 import type { Target } from '../../domain/order.ts';
 import { isPicklistLive, type PicklistItemState, type PicklistState } from '../../domain/picklist.ts';
 import type { Dispatch, TurnRequest } from '../../domain/turns.ts';
+import { WAITS } from '../../domain/waits.ts';
 import type { PlaceRef } from '../../workflows/messages/job.ts';
 import type { FakeSchedule } from './fake-schedules.ts';
 
@@ -151,8 +152,6 @@ export interface FakeComparison {
   failure: string | null;
 }
 
-const LEASE_MS = 15 * 60_000;
-
 /** A store in memory: what is recorded, what is really where, and robots that obey or do not. */
 export class Laboratory {
   readonly actor: Actor;
@@ -168,9 +167,11 @@ export class Laboratory {
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
   /** how long a reservation waits for a person, in ms */
-  leaseMs = LEASE_MS;
+  leaseMs = WAITS.leaseMs;
   /** how long a tube may wait in the hand-off, as retrievals by robot are told, in ms; null = they are told nothing */
   pickupMs: number | null = null;
+  /** how far a server that skips time is ahead of this machine, in ms */
+  skippedMs = 0;
   #ids = 0;
 
   /** @param tenantId part of every workflow's id: tests that share a Temporal namespace use different ones */
@@ -181,6 +182,11 @@ export class Laboratory {
       role: 'lab_technician',
       stationId: '00000000-0000-7000-8000-0000000000b1',
     };
+  }
+
+  /** The time of the laboratory's server, in ms since the epoch. */
+  now(): number {
+    return Date.now() + this.skippedMs;
   }
 
   /** UUID-shaped ids that rise, so that histories of two runs differ little. */

@@ -161,15 +161,15 @@ export class Operator {
       site.client.post(`/automation/jobs/${job.id}/decision`, decision, Job),
     );
     if (said instanceof Refusal) {
-      // A first answer whose reply was lost counts; then the second is refused.
       const now = await readJob(site.client, job.id);
-      if (!isFinal(now.state) && now.question?.faultId === question.faultId)
+      if (!isFinal(now.state) && now.question?.faultId === question.faultId) {
         this.#wasRefused(question.faultId, said);
-    } else {
-      this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
-      this.#lastFaultId = question.faultId;
-      await this.#answerFalsely(site, job, question.faultId, wanted.answer, barcode);
-    }
+        return;
+      }
+      // A first answer whose reply was lost counts; then the second is refused.
+    } else this.answers.set(wanted.answer, (this.answers.get(wanted.answer) ?? 0) + 1);
+    this.#lastFaultId = question.faultId;
+    await this.#answerFalsely(site, job, question.faultId, wanted.answer, barcode);
   }
 
   /**

@@ -3,14 +3,16 @@ import { Cell, type CellAddress, placeOf } from '../../../stack/demo/cell.ts';
 
 const PATIENCE_MS = 300_000;
 const AGAIN_MS = 50;
+const CALL_MS = 10_000;
 
 /** A cell whose program is killed now and then: who stands before it waits until it is back. */
 export class PatientCell extends Cell {
   constructor(address: string) {
-    super(address, async (...request) => {
+    super(address, async (input, request) => {
       for (const end = Date.now() + PATIENCE_MS; ; ) {
         try {
-          return await fetch(...request);
+          // The time of one call would be over for all that follow.
+          return await fetch(input, { ...request, signal: AbortSignal.timeout(CALL_MS) });
         } catch (error) {
           if (Date.now() > end) throw error;
           await sleep(AGAIN_MS);

@@ -28,6 +28,11 @@ async function times(count: number, make: () => Promise<void>): Promise<void> {
 const PLACE_FAILS = { kind: 'motion_fault', operation: 'place', tube: 'carrier' } as const;
 const WHEN = ['before', 'after'] as const;
 
+const DROPS: readonly Trouble[] = [
+  fault('tube dropped at the pick', () => ({ kind: 'drop', operation: 'pick' })),
+  fault('tube dropped at the place', () => ({ kind: 'drop', operation: 'place' })),
+];
+
 /** What can happen to a robot, its wire and its doors. */
 const TROUBLES: readonly Trouble[] = [
   fault('pick fails', (dice) => ({
@@ -44,8 +49,8 @@ const TROUBLES: readonly Trouble[] = [
     'place fails again and again',
     ({ cell }, dice) => times(dice.pick([2, 4, 6]), () => cell.arm(PLACE_FAILS)),
   ],
-  fault('tube dropped at the pick', () => ({ kind: 'drop', operation: 'pick' })),
-  fault('tube dropped at the place', () => ({ kind: 'drop', operation: 'place' })),
+  ...DROPS,
+  ...DROPS, // more often: of all troubles, these alone a person is always asked about
   fault('label unreadable', () => ({ kind: 'barcode_unreadable' })),
   ['label never readable', ({ cell }) => times(3, () => cell.arm({ kind: 'barcode_unreadable' }))],
   fault('another label', () => ({ kind: 'barcode_other', barcode: 'STRANGER' })),

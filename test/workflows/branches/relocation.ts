@@ -202,6 +202,17 @@ export const relocations: Branches = {
     expect(sourceOf(floor, running).blockedReason).toMatch(/another barcode/);
     return ended;
   },
+  'relocation--another-tube-on-its-return--it-stands-in-the-hand-off': async (floor) => {
+    const running = await byStore(floor, { ...retrieval, limits: LATER });
+    await floor.reaches(running, 'AWAITING_PERSON', 'AT_HANDOFF');
+    running.robot.faults.push({ on: 'transfer', how: 'foreign' });
+    await floor.reaches(running, 'AWAITING_OPERATOR');
+    await decides(floor, running, 'at_target');
+    const ended = await ends(running, 'COMPLETED_WITH_DEVIATION', /left the tube in hand-off/);
+    expect(isAt(floor, running)).toBe('handoff');
+    expect(sourceOf(floor, running).blockedReason).toMatch(/another barcode/);
+    return ended;
+  },
   'relocation--another-tube': async (floor) => {
     const running = await byStore(floor, retrieval, 'foreign');
     await floor.reaches(running, 'AWAITING_OPERATOR');
