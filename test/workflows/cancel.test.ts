@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isFinal, JOB_STATES } from '../../domain/job.ts';
 import { until } from '../../stack/processes.ts';
 import { temporalServer, workflowBundle } from '../setup/temporal.ts';
 import { Floor } from './floor.ts';
@@ -12,6 +13,9 @@ afterAll(() => floor?.close());
 
 /** Where a cancel is thrown in: while an activity runs for the n-th time, or before a person acts. */
 type Await = { readonly kind: 'call' | 'act'; readonly n: number };
+
+/** States and phases of the jobs when somebody cancelled them. */
+const hits = new Map<string, number>();
 
 /** Runs a play once, and gives every place at which its workflow waits. */
 async function awaitsOf(of: Play): Promise<Await[]> {
@@ -31,7 +35,11 @@ async function awaitsOf(of: Play): Promise<Await[]> {
 async function cancelledAt(of: Play, at: Await, how: 'update' | 'temporal'): Promise<string> {
   const prepared = prepare(floor, of);
   const handle = floor.client.workflow.getHandle(prepared.job.workflowId);
-  const cancel = (): Promise<unknown> => (how === 'temporal' ? handle.cancel() : floor.cancel({ handle }));
+  const cancel = (): Promise<unknown> => {
+    const where = `${prepared.job.state} ${prepared.job.phase}`;
+    hits.set(where, (hits.get(where) ?? 0) + 1);
+    return how === 'temporal' ? handle.cancel() : floor.cancel({ handle });
+  };
   floor.hooks.set(prepared.job.id, {
     before: async ({ n, name }) => {
       if (at.kind !== 'call' || n !== at.n) return;
@@ -65,4 +73,11 @@ describe.each(Object.entries(PLAYS))('%s', (_name, of) => {
       if (!of.setup.isScanned) expect(endings).toContain('CANCELLED');
     },
   );
+});
+
+test('every state that a job can be in has met a cancel', () => {
+  const rows = [...hits].sort(([one], [other]) => one.localeCompare(other));
+  console.log(rows.map(([where, count]) => `${String(count).padStart(5)}  ${where}`).join('\n'));
+  const states = new Set(rows.map(([where]) => where.split(' ')[0]));
+  expect(JOB_STATES.filter((state) => !isFinal(state) && !states.has(state))).toEqual([]);
 });

@@ -64,6 +64,8 @@ export interface Call {
   readonly whose: string;
   /** counts the calls for one job or robot, from 0 on, repeats included */
   readonly n: number;
+  /** the activity and its step, the same for each try of it */
+  readonly step: string;
 }
 
 /** A test's hand in the activities: it may wait, act, or throw. */
@@ -365,6 +367,8 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
       }),
     holdForSafety: async (ref, robotId, stop) =>
       once(ref, [robotId, stop], (job) => {
+        const robot = lab.robot(robotId);
+        if (robot.isWatched && robot.stop !== null) robot.heldFaults = [lab.newId()];
         Object.assign(job, { state: 'SAFETY_HOLD', phase: 'RECONCILING', waitingFor: null });
       }),
     isHeld: async ({ jobId }, robotId) => {
@@ -758,12 +762,18 @@ function hookedEntries(activities: object, hooks: Hooks, counts: Map<string, num
       const whose = whoseCall(name, args);
       const n = counts.get(whose) ?? 0;
       counts.set(whose, n + 1);
-      await hooks.before?.({ name, whose, n });
+      const call: Call = { name, whose, n, step: stepOf(name, args) };
+      await hooks.before?.(call);
       const result = await run(...args);
-      await hooks.after?.({ name, whose, n });
+      await hooks.after?.(call);
       return result;
     },
   ]);
+}
+
+function stepOf(name: string, [first]: readonly unknown[]): string {
+  const isStep = typeof first === 'object' && first !== null && 'step' in first;
+  return isStep ? `${name} ${first.step}` : name;
 }
 
 /**

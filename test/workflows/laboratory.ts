@@ -130,6 +130,8 @@ export interface FakeRobot {
   faults: RobotFault[];
   /** why it stands in a safety hold */
   stop: 'the controller is in mode estop, not auto' | null;
+  /** its gateway reports a stop, which opens a fault that holds it */
+  isWatched: boolean;
   /** nobody can look at it */
   isBlind: boolean;
   /** a sensor that says full whatever is there */
@@ -227,6 +229,7 @@ export class Laboratory {
       queue: [],
       faults: [],
       stop: null,
+      isWatched: false,
       isBlind: false,
       stuck: null,
     };

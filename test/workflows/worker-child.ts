@@ -1,8 +1,10 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { NativeConnection, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { Reply, WorkerOrder } from './worker-process.ts';
 
 /** A workflow worker in a process of its own: its activities are calls to the process that started it. */
+// Refusals are what these tests are about: no warnings of them.
+Runtime.install({ logger: new DefaultLogger('ERROR') });
 const order: WorkerOrder = JSON.parse(process.argv[2] ?? '{}');
 const waiting = new Map<number, (reply: Reply) => void>();
 let calls = 0;
@@ -36,6 +38,9 @@ const worker = await Worker.create({
   workflowBundle: { codePath: order.bundlePath },
   activities,
   stickyQueueScheduleToStartTimeout: '2 seconds',
+  // Steps that hang until the worker dies keep their slots, and so does each try of them.
+  maxConcurrentActivityTaskExecutions: 1_000,
+  maxConcurrentLocalActivityExecutions: 1_000,
 });
 process.send?.({ ready: true });
 await worker.run();
