@@ -25,6 +25,7 @@ import { automationProcessRoutes, storageProcessRoutes } from './routes/processe
 import { robotRoutes } from './routes/robots.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { structureRoutes } from './routes/structure.ts';
 import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
@@ -102,6 +103,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', authRoutes(dependencies, limits));
   app.route('/', locationRoutes(dependencies));
   app.route('/', positionRoutes(dependencies));
+  app.route('/', structureRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));

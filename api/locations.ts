@@ -6,7 +6,8 @@ import type {
   LocationRecord,
   PositionCount,
 } from '../db/locations.ts';
-import { cellLabel } from '../domain/grid.ts';
+import { type Cell, cellLabel, drawnAt, type Grid } from '../domain/grid.ts';
+import { type Loose, looseGrid } from '../domain/location-type.ts';
 import { ZONES } from '../domain/zone.ts';
 import type { Capacity, Location, LocationMap, LocationNode, LocationType } from '../schemas/storage.ts';
 
@@ -27,7 +28,7 @@ export function presentLocation(location: LocationRecord): Location {
       ...(zone !== null && { zone, range: { ...ZONES[zone] } }),
       ...(sampleTypes && { sampleTypes: [...sampleTypes] }),
     },
-    ...(location.grid && { grid: { ...location.grid } }),
+    ...shapeOf(location),
     handoff: location.isHandoff,
     ...(location.robotAddress && { robotAddress: location.robotAddress }),
     ...(location.positions && { positions: countsOf(location.positions) }),
@@ -35,6 +36,25 @@ export function presentLocation(location: LocationRecord): Location {
     ...(location.retiredAt && { retiredAt: location.retiredAt.toISOString() }),
     version: location.version,
   };
+}
+
+function shapeOf({ grid, loose }: { readonly grid: Grid | null; readonly loose?: Loose | null }) {
+  return {
+    ...(grid && {
+      grid: {
+        ...grid,
+        labelling: grid.labelling ?? 'two_dimensional',
+        direction: grid.direction ?? 'horizontal',
+        origin: grid.origin ?? 'top_left',
+      },
+    }),
+    ...(loose && { loose: loose.capacity === null ? {} : { capacity: loose.capacity } }),
+  };
+}
+
+function drawnOf(cell: Cell, grid: Grid): { row: number; column: number } {
+  const { row, column } = drawnAt(cell, grid);
+  return { row: row + 1, column: column + 1 };
 }
 
 export function presentNode(node: LocationNodeRecord): LocationNode {
@@ -60,7 +80,8 @@ export function presentCapacity(capacity: CapacityRecord): Capacity {
  * @param withSamples whether the reader may see samples
  */
 export function presentMap(map: LocationMapRecord, withSamples: boolean): LocationMap {
-  const { grid } = map.location;
+  const { loose } = map.location;
+  const grid = loose ? looseGrid(loose) : map.location.grid;
   return {
     location: presentLocation(map.location),
     cells: grid
@@ -69,6 +90,7 @@ export function presentMap(map: LocationMapRecord, withSamples: boolean): Locati
           label: cellLabel(cell, grid),
           row: cell.row + 1,
           column: cell.column + 1,
+          drawn: drawnOf(cell, grid),
           state: cell.state,
           ...(cell.blockedReason !== null && { blockedReason: cell.blockedReason }),
           ...(cell.jobId !== null && { jobId: cell.jobId }),
@@ -94,7 +116,7 @@ export function presentLocationType(type: LocationTypeRecord): LocationType {
     name: type.name,
     allowedParents: [...type.allowedParents],
     ...(type.zone !== null && { zone: type.zone }),
-    ...(type.grid && { grid: { ...type.grid } }),
+    ...shapeOf(type),
     version: type.version,
   };
 }

@@ -3,11 +3,11 @@ import { DomainError } from '../domain/errors.ts';
 import { cellLabel, parseCell } from '../domain/grid.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import { gridOrNull } from './grid-row.ts';
 import type { AlsoWrite } from './location-changes.ts';
 import {
   assertInService,
   assertVersion,
-  gridOf,
   type LocationRow,
   lockLocation,
   recordLocation,
@@ -96,7 +96,7 @@ export function blockPosition(
     const { tx } = change;
     const seen = await lockLocation(tx, tenantId, reference, 'NONE');
     assertInService(seen);
-    const grid = gridOf(seen);
+    const grid = gridOrNull(seen);
     if (!grid) throw new DomainError('POSITION_UNKNOWN', `${titleOf(seen)} has no positions`);
     const cell = parseCell(position, grid, titleOf(seen));
     const label = cellLabel(cell, grid);

@@ -1,6 +1,5 @@
 import { sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
 import {
   type ContainerCandidate,
   checkRules,
@@ -9,6 +8,7 @@ import {
   type SampleNeed,
 } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { Room } from './room.ts';
 import type { DB } from './schema.ts';
 import {
@@ -21,7 +21,7 @@ import {
   take,
 } from './taking.ts';
 
-interface NamedRow {
+interface NamedRow extends GridRow {
   id: string;
   grid_row: number;
   grid_column: number;
@@ -32,10 +32,6 @@ interface NamedRow {
   barcode: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
   is_handoff: boolean;
   is_retired: boolean;
   unit_id: string | null;
@@ -63,7 +59,7 @@ async function namedPosition(
   const { rows } = await sql<NamedRow>`
     SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason, p.container_id,
            t.name || ' ' || l.name AS name, l.barcode, l.effective_zone AS zone,
-           l.effective_sample_types AS sample_types, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels,
+           l.effective_sample_types AS sample_types, ${GRID_COLUMNS},
            l.is_handoff, l.retired_at IS NOT NULL AS is_retired, l.unit_id, c.total, c.occupied, c.reserved, c.blocked,
            CASE WHEN ${robotId}::uuid IS NULL THEN NULL ELSE l.robot_cassette IS NOT NULL AND EXISTS (
              SELECT FROM robot r JOIN location_ancestor a ON a.tenant_id = r.tenant_id AND a.ancestor_id = r.store_id
@@ -140,15 +136,6 @@ export async function reserveNamed(
       score: null,
       runnersUp: [],
     },
-  };
-}
-
-function gridOf(row: NamedRow): Grid {
-  return {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
   };
 }
 

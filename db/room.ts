@@ -1,7 +1,8 @@
 import { sql, type Transaction } from 'kysely';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
+import type { Grid } from '../domain/grid.ts';
 import { type ContainerCandidate, type SampleNeed, zonesServing } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 
 /** A container that may take a sample, with what is needed to name its positions. */
@@ -21,7 +22,7 @@ export interface RoomScope {
   readonly exceptContainerId: string | null;
 }
 
-interface RoomRow {
+interface RoomRow extends GridRow {
   id: string;
   name: string;
   type_name: string;
@@ -29,10 +30,6 @@ interface RoomRow {
   unit_id: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
   is_handoff: boolean;
   is_retired: boolean;
   total: number;
@@ -51,17 +48,13 @@ interface RoomRow {
  * db/migrations/0012_rooms.sql says which.
  */
 export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: RoomScope): Promise<Room[]> {
-  const { rows } =
-    await sql<RoomRow>`SELECT * FROM rooms_for(${need.type}, ${zonesServing(need.zone)}, ${need.project},
-    ${scope.withinId}, ${scope.robotId}, ${scope.exceptContainerId})`.execute(tx);
+  const { rows } = await sql<RoomRow>`SELECT r.*, ${GRID_COLUMNS}
+    FROM rooms_for(${need.type}, ${zonesServing(need.zone)}, ${need.project}, ${scope.withinId}, ${scope.robotId},
+      ${scope.exceptContainerId}) r JOIN location l ON l.tenant_id = current_setting('app.tenant')::uuid AND l.id = r.id
+    ORDER BY r.id`.execute(tx);
   return rows.map((row, order) => ({
     barcode: row.barcode,
-    grid: {
-      rows: row.grid_rows,
-      columns: row.grid_columns,
-      rowLabels: row.row_labels,
-      columnLabels: row.column_labels,
-    },
+    grid: gridOf(row),
     candidate: {
       containerId: row.id,
       name: `${row.type_name} ${row.name}`,

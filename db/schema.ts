@@ -212,13 +212,16 @@ export interface Location {
   barcode: string | null;
   column_labels: Generated<string>;
   created_at: Generated<Timestamp>;
+  direction: Generated<string>;
   effective_sample_types: string[] | null;
   effective_zone: string | null;
   grid_columns: number | null;
   grid_rows: number | null;
   id: Generated<string>;
   is_handoff: Generated<boolean>;
+  labelling: Generated<string>;
   name: string;
+  origin: Generated<string>;
   parent_id: string | null;
   path: Generated<Json>;
   retired_at: Timestamp | null;
@@ -229,6 +232,7 @@ export interface Location {
   tenant_id: string;
   type: string;
   unit_id: string | null;
+  unlimited: Generated<boolean>;
   version: Generated<number>;
   zone: string | null;
 }
@@ -251,6 +255,7 @@ export interface LocationCount {
   tenant_id: string;
   total: Generated<number>;
   unit_id: string | null;
+  unlimited: Generated<boolean>;
   zone: string | null;
 }
 
@@ -258,12 +263,16 @@ export interface LocationType {
   allowed_parents: string[];
   code: string;
   column_labels: Generated<string>;
+  direction: Generated<string>;
   grid_columns: number | null;
   grid_rows: number | null;
   id: Generated<string>;
+  labelling: Generated<string>;
   name: string;
+  origin: Generated<string>;
   row_labels: Generated<string>;
   tenant_id: string;
+  unlimited: Generated<boolean>;
   version: Generated<number>;
   zone: string | null;
 }
@@ -345,6 +354,7 @@ export interface Position {
   job_id: string | null;
   lease_expires_at: Timestamp | null;
   ordinal: number;
+  retired_at: Timestamp | null;
   sample_id: string | null;
   state: Generated<string>;
   tenant_id: string;

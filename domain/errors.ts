@@ -22,6 +22,8 @@ export const ERRORS = {
   NAME_TAKEN: { status: 409, retryable: false, title: 'The name is in use' },
   PARENT_NOT_ALLOWED: { status: 422, retryable: false, title: 'A location of this type may not stand there' },
   LOCATION_NOT_EMPTY: { status: 409, retryable: false, title: 'The location is not empty' },
+  LOCATION_CYCLE: { status: 409, retryable: false, title: 'The location would stand in itself' },
+  CANNOT_SHRINK: { status: 409, retryable: false, title: 'Something is in the part that would go' },
   LOCATION_RETIRED: { status: 409, retryable: false, title: 'The location is retired' },
   RULE_BROKEN_BY_CONTENT: {
     status: 409,

@@ -11,6 +11,7 @@ export const EVENT_TYPES = [
   'identity.session.opened',
   'identity.session.closed',
   'storage.location_type.created',
+  'storage.location_type.changed',
   'storage.location.created',
   'storage.location.changed',
   'storage.location.retired',

@@ -4,6 +4,9 @@ import { Id, Instant } from './problem.ts';
 
 /** Lists of domain/grid.ts and domain/custody.ts; the compiler compares them where requests and replies are made. */
 const LabelSchemeName = z.enum(['number', 'upper', 'lower', 'roman_upper', 'roman_lower']);
+const LabellingName = z.enum(['two_dimensional', 'linear', 'none']);
+const DirectionName = z.enum(['horizontal', 'vertical']);
+const OriginName = z.enum(['top_left', 'top_right', 'bottom_left', 'bottom_right']);
 const CustodyName = z.enum(['position', 'handoff', 'carrier', 'person', 'transit', 'disposed', 'unknown']);
 const WitnessName = z.enum(['sensor', 'barcode', 'person', 'two_persons', 'asserted']);
 
@@ -28,9 +31,26 @@ const GridRequest = z
     columns: z.int().min(1).max(1000),
     rowLabels: LabelSchemeName.default('upper'),
     columnLabels: LabelSchemeName.default('number'),
+    labelling: z.enum(['two_dimensional', 'linear']).default('two_dimensional').openapi({
+      description:
+        'How a position is named: `C5`, or `23`. Either is taken on input, as are `c05` and `3,5`.',
+    }),
+    direction: DirectionName.default('horizontal').openapi({
+      description: 'Which way numbers and filling go first from the origin.',
+    }),
+    origin: OriginName.default('top_left').openapi({
+      description: 'The corner where rows, columns and numbers begin, as one looks at it.',
+    }),
   })
   .refine((grid) => grid.rows * grid.columns <= 10_000, { error: 'should have at most 10000 positions' })
   .openapi('GridRequest');
+
+const LooseRequest = z
+  .strictObject({
+    capacity: z.int().min(1).max(1000).optional().openapi({ description: 'Left out: as many as there are.' }),
+  })
+  .openapi('LooseRequest', { description: 'Things lie in it without positions: bags, bins.' });
+const ONE_SHAPE = { error: 'has either a grid or loose things, not both', path: ['loose'] };
 
 const RobotAddress = z
   .strictObject({ cassette: z.int().min(0).max(65_535), level: z.int().min(0).max(65_535) })
@@ -47,9 +67,11 @@ export const NewLocationRequest = z
     zone: ZoneName.optional().openapi({ description: 'Left out: as its type or its parent.' }),
     sampleTypes: SampleTypes.optional(),
     grid: GridRequest.optional().openapi({ description: 'Left out: as its type.' }),
+    loose: LooseRequest.optional().openapi({ description: 'Left out: as its type.' }),
     handoff: z.boolean().optional().openapi({ description: 'People and robots give each other tubes here.' }),
     robotAddress: RobotAddress.optional(),
   })
+  .refine((location) => !(location.grid && location.loose), ONE_SHAPE)
   .openapi('NewLocationRequest');
 
 /** Everything a person may change; what is left out is taken away. */
@@ -65,6 +87,41 @@ export const LocationEditRequest = z
     robotAddress: RobotAddress.optional(),
   })
   .openapi('LocationEditRequest');
+
+const Pattern = z.string().trim().min(1).max(100);
+export const ReplicateRequest = z
+  .strictObject({
+    parentId: Reference.optional().openapi({ description: 'Left out: where the original stands.' }),
+    copies: z.int().min(1).max(100).default(1),
+    firstNumber: z.int().min(0).max(999_999).default(1),
+    name: Pattern.openapi({
+      description:
+        'Of each copy: `{n}` is its number, `{n:3}` in three digits, `{name}` the name of the original.',
+      example: 'R-{n:2}',
+    }),
+    barcode: Pattern.optional().openapi({
+      description:
+        'For each location of a copy whose original has a barcode: `{barcode}` is the original’s. Left out: they get none.',
+      example: '{barcode}-{n}',
+    }),
+  })
+  .openapi('ReplicateRequest');
+
+export const RelocateRequest = z
+  .strictObject({
+    parentId: Reference.optional().openapi({ description: 'Id or barcode; left out: the root.' }),
+  })
+  .openapi('RelocateRequest');
+
+export const ResizeRequest = z
+  .union([
+    z
+      .strictObject({ rows: z.int().min(1).max(1000), columns: z.int().min(1).max(1000) })
+      .refine((grid) => grid.rows * grid.columns <= 10_000, { error: 'should have at most 10000 positions' }),
+    z.strictObject({ capacity: z.int().min(1).max(1000) }),
+    z.strictObject({ unlimited: z.literal(true) }),
+  ])
+  .openapi('ResizeRequest');
 
 export const BlockRequest = z
   .strictObject({
@@ -141,8 +198,19 @@ const counts = {
 };
 const PositionCounts = z.object(counts).openapi('PositionCounts');
 const GridView = z
-  .object({ rows: z.int(), columns: z.int(), rowLabels: LabelSchemeName, columnLabels: LabelSchemeName })
+  .object({
+    rows: z.int(),
+    columns: z.int(),
+    rowLabels: LabelSchemeName,
+    columnLabels: LabelSchemeName,
+    labelling: LabellingName,
+    direction: DirectionName,
+    origin: OriginName,
+  })
   .openapi('Grid');
+const LooseView = z
+  .object({ capacity: z.int().optional().openapi({ description: 'Absent: no limit.' }) })
+  .openapi('Loose');
 
 const locationFields = {
   id: Id,
@@ -161,7 +229,10 @@ const locationFields = {
       sampleTypes: z.array(z.string()).optional().openapi({ description: 'Absent: any.' }),
     })
     .openapi({ description: 'In force: own, of the type, or inherited.' }),
-  grid: GridView.optional().openapi({ description: 'Absent: it has no positions.' }),
+  grid: GridView.optional().openapi({ description: 'Absent: it has no named positions.' }),
+  loose: LooseView.optional().openapi({
+    description: 'Things lie in it without positions; without a limit `positions` counts what is in it.',
+  }),
   handoff: z.boolean(),
   robotAddress: RobotAddress.optional(),
   positions: PositionCounts.optional().openapi({ description: 'Its own positions.' }),
@@ -179,6 +250,7 @@ export const LocationNode: z.ZodType<LocationNode> = z
 export const LocationPage = z
   .object({ locations: z.array(Location), nextCursor: z.string().optional() })
   .openapi('LocationPage');
+export const LocationList = z.object({ locations: z.array(Location) }).openapi('LocationList');
 export const LocationTree = z.object({ tree: z.array(LocationNode) }).openapi('LocationTree');
 
 export const Capacity = z
@@ -211,8 +283,11 @@ export const LocationMap = z
       z.object({
         positionId: Id,
         label: z.string(),
-        row: z.int(),
+        row: z.int().openapi({ description: 'From 1, as labels count: from the origin.' }),
         column: z.int(),
+        drawn: z
+          .object({ row: z.int(), column: z.int() })
+          .openapi({ description: 'From 1, from the top left as one looks at it.' }),
         state: z.enum(['free', 'reserved', 'occupied', 'blocked']),
         blockedReason: z.string().optional(),
         jobId: Id.optional(),
@@ -233,10 +308,34 @@ const LocationTypeFields = {
   zone: ZoneName.optional().openapi({ description: 'For units that make their own temperature.' }),
 };
 export const NewLocationTypeRequest = z
-  .strictObject({ ...LocationTypeFields, grid: GridRequest.optional() })
+  .strictObject({ ...LocationTypeFields, grid: GridRequest.optional(), loose: LooseRequest.optional() })
+  .refine((type) => !(type.grid && type.loose), ONE_SHAPE)
   .openapi('NewLocationTypeRequest');
+/** Everything a person may change; what is left out is taken away. */
+export const LocationTypeEditRequest = z
+  .strictObject({
+    name: LocationName,
+    allowedParents: LocationTypeFields.allowedParents,
+    zone: LocationTypeFields.zone,
+    grid: GridRequest.optional(),
+    loose: LooseRequest.optional(),
+  })
+  .refine((type) => !(type.grid && type.loose), ONE_SHAPE)
+  .openapi('LocationTypeEditRequest');
+export const LocationTypeParams = z.object({
+  code: z
+    .string()
+    .max(50)
+    .openapi({ param: { name: 'code', in: 'path' }, example: 'box_9x9' }),
+});
 export const LocationType = z
-  .object({ id: Id, ...LocationTypeFields, grid: GridView.optional(), version: z.int() })
+  .object({
+    id: Id,
+    ...LocationTypeFields,
+    grid: GridView.optional(),
+    loose: LooseView.optional(),
+    version: z.int(),
+  })
   .openapi('LocationType');
 export type LocationType = z.infer<typeof LocationType>;
 export const LocationTypeList = z.object({ types: z.array(LocationType) }).openapi('LocationTypeList');

@@ -160,6 +160,7 @@ export function locationRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         zone: request.zone ?? null,
         sampleTypes: request.sampleTypes ?? null,
         grid: request.grid ?? null,
+        loose: request.loose ? { capacity: request.loose.capacity ?? null } : null,
         isHandoff: request.handoff ?? null,
         robotAddress: request.robotAddress ?? null,
       },

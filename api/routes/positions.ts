@@ -44,7 +44,16 @@ const mapRoute = createRoute({
   responses: {
     200: reply(LocationMap, 'Row by row. Samples are shown to those who may read them.', {
       location: LOCATION_EXAMPLE,
-      cells: [{ positionId: EXAMPLE_ID, label: 'A1', row: 1, column: 1, state: 'free' }],
+      cells: [
+        {
+          positionId: EXAMPLE_ID,
+          label: 'A1',
+          row: 1,
+          column: 1,
+          drawn: { row: 1, column: 1 },
+          state: 'free',
+        },
+      ],
     }),
     ...problems(...LOOKUP_REFUSALS),
   },

@@ -291,6 +291,7 @@ describe('capacity, map and blocking', () => {
       label: 'A2',
       row: 1,
       column: 2,
+      drawn: { row: 1, column: 2 },
       state: 'free',
     });
     await refusal(409, 'POSITION_OCCUPIED', {
@@ -507,5 +508,82 @@ describe('POST /storage/samples/{id}/verify', () => {
       json: { ...request.json, sampleBarcode: 'TUBE-OTHER' },
       headers: {},
     });
+  });
+});
+
+describe('the shape of the tree', () => {
+  test('a bag is entered, limited and freed of its limit', async () => {
+    const bag = await create({ type: 'bag', parentId: 'FREEZER', name: `G${++count}` });
+    expect(bag).toMatchObject({ loose: {}, positions: { total: 0 } });
+    expect(bag).not.toHaveProperty('grid');
+    const sized = await must(200, {
+      method: 'PUT',
+      path: `/storage/locations/${bag.id}/size`,
+      json: { capacity: 5 },
+      headers: { 'if-match': '"1"' },
+    });
+    expect(sized.body).toMatchObject({ loose: { capacity: 5 }, positions: { total: 5 }, version: 2 });
+    await refusal(422, 'VALIDATION', {
+      method: 'PUT',
+      path: `/storage/locations/${bag.id}/size`,
+      json: { rows: 2, columns: 2 },
+      headers: { 'if-match': '"2"' },
+    });
+    await refusal(422, 'VALIDATION', {
+      path: '/storage/locations',
+      json: { type: 'bag', parentId: 'FREEZER', name: 'both', loose: {}, grid: { rows: 1, columns: 1 } },
+    });
+  });
+
+  test('a full box does not shrink, a rack is copied, a location does not go into itself', async () => {
+    const box = await newBox();
+    const [sample] = await fill(box, {}, 25);
+    const { barcode } = await get(`/storage/samples/${sample}`);
+    const refused = await refusal(409, 'CANNOT_SHRINK', {
+      method: 'PUT',
+      path: `/storage/locations/${box.id}/size`,
+      json: { rows: 0 + 1, columns: 0 + 1 },
+      headers: { 'if-match': '"1"' },
+    });
+    expect(refused.detail).toContain('is in position A2');
+    expect(refused.detail).not.toContain(barcode);
+    const rack = await create({
+      type: 'rack',
+      parentId: 'FREEZER',
+      name: `R${++count}`,
+      barcode: `R-${count}`,
+    });
+    await create({ type: 'box_5x5', parentId: rack.id, name: 'B', barcode: `RB-${count}` });
+    const { body } = await must(201, {
+      path: `/storage/locations/${rack.id}/replicate`,
+      json: { copies: 2, name: '{name}-{n:2}', barcode: '{barcode}-{n}' },
+    });
+    expect(body.locations.map((each: { barcode: string }) => each.barcode)).toEqual([
+      `R-${count}-1`,
+      `R-${count}-2`,
+    ]);
+    expect((await get(`/storage/locations/RB-${count}-2/map`)).cells).toHaveLength(25);
+    await refusal(409, 'LOCATION_CYCLE', {
+      method: 'PUT',
+      path: `/storage/locations/${rack.id}/parent`,
+      json: { parentId: `RB-${count}` },
+      headers: { 'if-match': '"1"' },
+    });
+  });
+
+  test('a type is changed with the version that was read', async () => {
+    const { types } = await get('/storage/location-types');
+    const type = types.find((each: { code: string }) => each.code === 'box_10x10');
+    const edit = {
+      name: type.name,
+      allowedParents: type.allowedParents,
+      grid: { rows: 10, columns: 10, labelling: 'linear' },
+    };
+    const path = '/storage/location-types/box_10x10';
+    await refusal(428, 'PRECONDITION_REQUIRED', { method: 'PUT', path, json: edit });
+    const reply = await must(200, { method: 'PUT', path, json: edit, headers: { 'if-match': '"1"' } });
+    expect(reply.headers.get('etag')).toBe('"2"');
+    const box = await newBox({ type: 'box_10x10' });
+    expect((await get(`/storage/locations/${box.id}/map`)).cells[99].label).toBe('100');
   });
 });
