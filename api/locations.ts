@@ -1,3 +1,5 @@
+import type { z } from '@hono/zod-openapi';
+import type { CanHold as CanHoldRecord } from '../db/can-hold.ts';
 import type { Capacity as CapacityRecord } from '../db/capacity.ts';
 import type { LocationTypeRecord } from '../db/location-types.ts';
 import type {
@@ -7,13 +9,22 @@ import type {
   PositionCount,
 } from '../db/locations.ts';
 import { type Cell, cellLabel, drawnAt, type Grid } from '../domain/grid.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
 import { type Loose, looseGrid } from '../domain/location-type.ts';
 import { ZONES } from '../domain/zone.ts';
-import type { Capacity, Location, LocationMap, LocationNode, LocationType } from '../schemas/storage.ts';
+import type {
+  CanHold,
+  Capacity,
+  Location,
+  LocationMap,
+  LocationNode,
+  LocationRules as LocationRulesRequest,
+  LocationType,
+} from '../schemas/storage.ts';
 
 /** A location as the API shows it. */
 export function presentLocation(location: LocationRecord): Location {
-  const { zone, sampleTypes } = location.rules;
+  const { zone, sampleTypes, ...rules } = location.rules;
   return {
     id: location.id,
     type: location.type,
@@ -27,7 +38,9 @@ export function presentLocation(location: LocationRecord): Location {
     rules: {
       ...(zone !== null && { zone, range: { ...ZONES[zone] } }),
       ...(sampleTypes && { sampleTypes: [...sampleTypes] }),
+      ...presentRules(rules),
     },
+    ...(Object.keys(location.ownRules).length > 0 && { ownRules: presentRules(location.ownRules) }),
     ...shapeOf(location),
     handoff: location.isHandoff,
     ...(location.robotAddress && { robotAddress: location.robotAddress }),
@@ -35,6 +48,51 @@ export function presentLocation(location: LocationRecord): Location {
     createdAt: location.createdAt.toISOString(),
     ...(location.retiredAt && { retiredAt: location.retiredAt.toISOString() }),
     version: location.version,
+  };
+}
+
+function presentRules({ sampleClasses, projects, hazards, exclusive, quarantine }: LocationRules) {
+  return {
+    ...(sampleClasses && { sampleClasses: [...sampleClasses] }),
+    ...(projects && { projects: [...projects] }),
+    ...(hazards && { hazards: [...hazards] }),
+    ...(exclusive && { exclusive: [...exclusive] }),
+    ...(quarantine && { quarantine: true }),
+  };
+}
+
+/** Whether a place can hold a sample, rule by rule. */
+export function presentCanHold({ locationId, canHold, rules, position }: CanHoldRecord): CanHold {
+  return {
+    locationId,
+    canHold,
+    rules: [...rules],
+    ...(position && {
+      position: {
+        positionId: position.positionId,
+        containerId: position.containerId,
+        containerName: position.containerName,
+        ...(position.containerBarcode !== null && { containerBarcode: position.containerBarcode }),
+        label: position.label,
+      },
+    }),
+  };
+}
+
+/** Rules as they were asked for: what is absent is no rule. */
+export function rulesOf({
+  sampleClasses,
+  projects,
+  hazards,
+  exclusive,
+  quarantine,
+}: z.infer<typeof LocationRulesRequest>): LocationRules {
+  return {
+    ...(sampleClasses && { sampleClasses }),
+    ...(projects && { projects }),
+    ...(hazards && { hazards }),
+    ...(exclusive && { exclusive }),
+    ...(quarantine && { quarantine }),
   };
 }
 

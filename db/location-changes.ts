@@ -1,6 +1,7 @@
 import { sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
 import type { Grid } from '../domain/grid.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
 import { assertAllowedParent, HANDOFF_TYPE, type Loose } from '../domain/location-type.ts';
 import { describeZone, zoneServes } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
@@ -29,6 +30,8 @@ export interface NewLocation {
   readonly barcode: string | null;
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
+  /** left out = none of its own */
+  readonly rules?: LocationRules;
   /** null = as its type says */
   readonly grid: Grid | null;
   /** things lie in it without positions; null or left out = as its type says */
@@ -51,6 +54,8 @@ export interface LocationEdit {
   readonly barcode: string | null;
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
+  /** left out = none of its own */
+  readonly rules?: LocationRules;
   readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
 }
 
@@ -113,6 +118,7 @@ export async function createLocation(
           barcode: location.barcode,
           zone: location.zone,
           sample_types: location.sampleTypes && [...location.sampleTypes],
+          rules: JSON.stringify(location.rules ?? {}),
           ...shapeColumns(shape),
           is_handoff: isHandoff,
           robot_cassette: location.robotAddress?.cassette ?? null,
@@ -287,6 +293,7 @@ export async function editLocation(
           barcode: edit.barcode,
           zone: edit.zone,
           sample_types: edit.sampleTypes && [...edit.sampleTypes],
+          rules: JSON.stringify(edit.rules ?? {}),
           robot_cassette: edit.robotAddress?.cassette ?? null,
           robot_level: edit.robotAddress?.level ?? null,
           version: before.version + 1,
@@ -298,7 +305,8 @@ export async function editLocation(
       const after = await lockLocation(tx, tenantId, before.id, 'UPDATE');
       const sameRules =
         before.zone === after.zone &&
-        JSON.stringify(before.sample_types) === JSON.stringify(after.sample_types);
+        JSON.stringify([before.sample_types, before.rules]) ===
+          JSON.stringify([after.sample_types, after.rules]);
       if (!sameRules) await assertContentFits(tx, tenantId, before.id);
       recordLocation(change, 'storage.location.changed', before, after);
       return before.id;

@@ -1,8 +1,10 @@
 import { sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
 import { cellLabel } from '../domain/grid.ts';
+import { judgeRules, type LocationRules, type SampleTraits } from '../domain/location-rules.ts';
 import { describeZone, zonesServing } from '../domain/placement.ts';
 import { ZONE_NAMES, type Zone } from '../domain/zone.ts';
+import { claimBelow } from './exclusive.ts';
 import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 
@@ -19,6 +21,8 @@ interface BrokenBy extends GridRow {
   container: string;
   effective_zone: Zone | null;
   effective_sample_types: string[] | null;
+  effective_rules: LocationRules;
+  traits: SampleTraits;
   grid_row: number;
   grid_column: number;
 }
@@ -36,7 +40,7 @@ export async function assertContentFits(
   await assertOwnZonesFit(tx, tenantId, locationId);
   const { rows } = await sql<BrokenBy>`
     SELECT s.barcode, s.type, s.zone, p.state = 'reserved' AS reserved, t.name || ' ' || l.name AS container,
-           l.effective_zone, l.effective_sample_types, p.grid_row, p.grid_column, ${GRID_COLUMNS}
+           l.effective_zone, l.effective_sample_types, l.effective_rules, sample_need(s) AS traits, p.grid_row, p.grid_column, ${GRID_COLUMNS}
     FROM location_ancestor a
     JOIN location l ON l.tenant_id = a.tenant_id AND l.id = a.descendant_id AND NOT l.is_handoff
     JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
@@ -46,17 +50,22 @@ export async function assertContentFits(
     WHERE a.tenant_id = ${tenantId} AND a.ancestor_id = ${locationId}
       AND (NOT EXISTS (SELECT FROM unnest(${HOLDING}::text[], ${NEEDED}::text[]) z (holding, need)
                        WHERE z.holding = l.effective_zone AND z.need = s.zone)
-           OR s.type <> ALL (l.effective_sample_types))
+           OR s.type <> ALL (l.effective_sample_types) OR NOT rules_accept(l.effective_rules, sample_need(s)))
     ORDER BY l.id, p.ordinal LIMIT 1`.execute(tx);
   const item = rows[0];
-  if (!item) return;
+  if (!item) return claimBelow(tx, tenantId, locationId);
   const label = cellLabel({ row: item.grid_row, column: item.grid_column }, gridOf(item));
   const zoneFits = item.effective_zone !== null && zonesServing(item.zone).includes(item.effective_zone);
-  const why = zoneFits
-    ? `is ${item.type}, and ${item.container} would take ${item.effective_sample_types?.join(', ') || 'nothing'}`
-    : `needs ${describeZone(item.zone)}, and ${item.container} would be at ${
-        item.effective_zone === null ? 'no set temperature' : describeZone(item.effective_zone)
-      }`;
+  const typeFits = item.effective_sample_types?.includes(item.type) ?? true;
+  const broken = judgeRules(item.traits, item.effective_rules, null).find((verdict) => !verdict.passed);
+  const why =
+    zoneFits && typeFits && broken
+      ? `would break a rule of ${item.container} (${broken.detail})`
+      : zoneFits
+        ? `is ${item.type}, and ${item.container} would take ${item.effective_sample_types?.join(', ') || 'nothing'}`
+        : `needs ${describeZone(item.zone)}, and ${item.container} would be at ${
+            item.effective_zone === null ? 'no set temperature' : describeZone(item.effective_zone)
+          }`;
   throw new DomainError(
     'RULE_BROKEN_BY_CONTENT',
     `the sample with barcode ${item.barcode} ${item.reserved ? 'on its way to' : 'in'} position ${label} of ${item.container} ${why}: move it first`,

@@ -194,9 +194,9 @@ function assertPatterns({ copies, name, barcode }: Replication): void {
 async function insertCopies(tx: Transaction<DB>, tenantId: string, copies: readonly Copy[]): Promise<void> {
   const values = copies.map(({ id, parentId, name, barcode }) => ({ id, parentId, name, barcode }));
   await sql`
-    INSERT INTO location (tenant_id, id, type, parent_id, name, barcode, zone, sample_types, grid_rows, grid_columns,
+    INSERT INTO location (tenant_id, id, type, parent_id, name, barcode, zone, sample_types, rules, grid_rows, grid_columns,
       row_labels, column_labels, labelling, direction, origin, unlimited, is_handoff)
-    SELECT l.tenant_id, c.id, l.type, c."parentId", c.name, c.barcode, l.zone, l.sample_types, l.grid_rows, l.grid_columns,
+    SELECT l.tenant_id, c.id, l.type, c."parentId", c.name, c.barcode, l.zone, l.sample_types, l.rules, l.grid_rows, l.grid_columns,
       l.row_labels, l.column_labels, l.labelling, l.direction, l.origin, l.unlimited, l.is_handoff
     FROM jsonb_to_recordset(${JSON.stringify(
       values.map((value, index) => ({ ...value, original: copies[index]?.original.id })),

@@ -2,6 +2,7 @@ import { sql, type Transaction } from 'kysely';
 import type { JsonValue } from '../domain/canonical.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Change } from './change.ts';
 import { GRID_COLUMNS, type GridRow } from './grid-row.ts';
@@ -19,6 +20,7 @@ export interface LocationRow extends GridRow {
   barcode: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
+  rules: LocationRules;
   effective_zone: Zone | null;
   unlimited: boolean;
   is_handoff: boolean;
@@ -29,7 +31,7 @@ export interface LocationRow extends GridRow {
 }
 
 const LOCATION = sql`l.id, l.type, t.name AS type_name, t.zone AS type_zone, l.parent_id, l.name, l.barcode, l.zone,
-           l.sample_types, l.effective_zone, ${GRID_COLUMNS}, l.unlimited, l.is_handoff,
+           l.sample_types, l.rules, l.effective_zone, ${GRID_COLUMNS}, l.unlimited, l.is_handoff,
            l.robot_cassette, l.robot_level, l.retired_at, l.version`;
 const FROM_LOCATION = sql`FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type`;
 const LOCKS = { NONE: sql``, SHARE: sql`FOR SHARE OF l`, UPDATE: sql`FOR NO KEY UPDATE OF l` };
@@ -116,6 +118,16 @@ export function recordLocation(
   });
 }
 
+function rulesOf({ sampleClasses, projects, hazards, exclusive, quarantine }: LocationRules): JsonValue {
+  return {
+    ...(sampleClasses && { sampleClasses: [...sampleClasses] }),
+    ...(projects && { projects: [...projects] }),
+    ...(hazards && { hazards: [...hazards] }),
+    ...(exclusive && { exclusive: [...exclusive] }),
+    ...(quarantine !== undefined && { quarantine }),
+  };
+}
+
 function stateOf(row: LocationRow): string {
   return row.retired_at === null ? 'in_service' : 'retired';
 }
@@ -128,6 +140,7 @@ function recordOf(row: LocationRow): Record<string, JsonValue> {
     barcode: row.barcode,
     zone: row.zone,
     sample_types: row.sample_types,
+    rules: rulesOf(row.rules),
     grid_rows: row.grid_rows,
     grid_columns: row.grid_columns,
     row_labels: row.row_labels,

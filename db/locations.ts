@@ -1,6 +1,7 @@
 import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
 import type { Grid } from '../domain/grid.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
 import type { Loose } from '../domain/location-type.ts';
 import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
@@ -39,7 +40,12 @@ export interface LocationRecord {
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
   /** in force: own, of the type, or inherited */
-  readonly rules: { readonly zone: Zone | null; readonly sampleTypes: readonly string[] | null };
+  readonly rules: LocationRules & {
+    readonly zone: Zone | null;
+    readonly sampleTypes: readonly string[] | null;
+  };
+  /** of {@link rules}, those set on the location itself, beyond zone and types */
+  readonly ownRules: LocationRules;
   readonly grid: Grid | null;
   /** things lie in it without named positions; null: they do not */
   readonly loose: Loose | null;
@@ -64,6 +70,8 @@ interface LocationRow extends GridRow {
   sample_types: string[] | null;
   effective_zone: Zone | null;
   effective_sample_types: string[] | null;
+  rules: LocationRules;
+  effective_rules: LocationRules;
   unlimited: boolean;
   is_handoff: boolean;
   robot_cassette: number | null;
@@ -80,7 +88,7 @@ interface LocationRow extends GridRow {
 
 const LOCATION = sql`
   l.id, l.type, t.name AS type_name, l.name, l.barcode, l.parent_id, l.path, l.zone, l.sample_types, l.effective_zone,
-  l.effective_sample_types, ${GRID_COLUMNS}, l.unlimited, l.is_handoff, l.robot_cassette,
+  l.effective_sample_types, l.rules, l.effective_rules, ${GRID_COLUMNS}, l.unlimited, l.is_handoff, l.robot_cassette,
   l.robot_level, l.created_at, l.retired_at, l.version, 
   CASE WHEN l.unlimited THEN c.occupied + c.reserved + c.blocked ELSE c.total END AS total, c.occupied, c.reserved, c.blocked,
   CASE WHEN l.unlimited THEN 0 ELSE c.free END AS free`;
@@ -101,7 +109,8 @@ function locationOf(row: LocationRow): LocationRecord {
     path: row.path,
     zone: row.zone,
     sampleTypes: row.sample_types,
-    rules: { zone: row.effective_zone, sampleTypes: row.effective_sample_types },
+    rules: { ...row.effective_rules, zone: row.effective_zone, sampleTypes: row.effective_sample_types },
+    ownRules: row.rules,
     ...shapeOf(row),
     isHandoff: row.is_handoff,
     robotAddress:

@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
+import type { LocationRules, SampleTraits } from '../domain/location-rules.ts';
 import {
   type ContainerCandidate,
   checkRules,
@@ -32,6 +33,8 @@ interface NamedRow extends GridRow {
   barcode: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
+  rules: LocationRules;
+  claim: SampleTraits | null;
   is_handoff: boolean;
   is_retired: boolean;
   unit_id: string | null;
@@ -42,11 +45,16 @@ interface NamedRow extends GridRow {
   reachable: boolean | null;
 }
 
-/** The code with which each hard rule refuses a position that was named. */
-const REFUSED_BY = {
+/** The code with which each hard rule refuses a place. */
+export const REFUSED_BY = {
   in_service: 'LOCATION_RETIRED',
   temperature: 'ZONE_MISMATCH',
   type: 'TYPE_NOT_ACCEPTED',
+  class: 'RULE_NOT_MET',
+  project: 'RULE_NOT_MET',
+  hazard: 'RULE_NOT_MET',
+  quarantine: 'RULE_NOT_MET',
+  exclusive: 'RULE_NOT_MET',
   reach: 'OUT_OF_REACH',
 } as const satisfies Record<Exclude<PlacementRule, 'capacity'>, Refusal['code']>;
 
@@ -59,7 +67,8 @@ async function namedPosition(
   const { rows } = await sql<NamedRow>`
     SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason, p.container_id,
            t.name || ' ' || l.name AS name, l.barcode, l.effective_zone AS zone,
-           l.effective_sample_types AS sample_types, ${GRID_COLUMNS},
+           l.effective_sample_types AS sample_types, l.effective_rules AS rules,
+           CASE WHEN c.occupied + c.reserved > 0 THEN c.claim END AS claim, ${GRID_COLUMNS},
            l.is_handoff, l.retired_at IS NOT NULL AS is_retired, l.unit_id, c.total, c.occupied, c.reserved, c.blocked,
            CASE WHEN ${robotId}::uuid IS NULL THEN NULL ELSE l.robot_cassette IS NOT NULL AND EXISTS (
              SELECT FROM robot r JOIN location_ancestor a ON a.tenant_id = r.tenant_id AND a.ancestor_id = r.store_id
@@ -80,6 +89,8 @@ function namedCandidate(row: NamedRow): ContainerCandidate {
     unitId: row.unit_id,
     zone: row.zone,
     sampleTypes: row.sample_types,
+    rules: row.rules,
+    held: row.claim,
     total: row.total,
     occupied: row.occupied,
     reserved: row.reserved,
@@ -157,7 +168,7 @@ async function refuseByRule(
         ? 'CONFLICT'
         : REFUSED_BY[broken.rule],
     detail: `position ${place.label} of ${place.containerName} cannot take the sample: ${broken.detail}; ${describeNext(nextFree)}`,
-    facts: { nextFree },
+    facts: { rule: broken.rule, nextFree },
   };
 }
 

@@ -1,8 +1,10 @@
 import { sql, type Transaction } from 'kysely';
 import type { Grid } from '../domain/grid.ts';
+import type { LocationRules, SampleTraits } from '../domain/location-rules.ts';
 import { type ContainerCandidate, type SampleNeed, zonesServing } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
-import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
+import { type GridRow, gridOf } from './grid-row.ts';
+import { needOf } from './sample-need.ts';
 import type { DB } from './schema.ts';
 
 /** A container that may take a sample, with what is needed to name its positions. */
@@ -30,6 +32,8 @@ interface RoomRow extends GridRow {
   unit_id: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
+  rules: LocationRules;
+  claim: SampleTraits | null;
   is_handoff: boolean;
   is_retired: boolean;
   total: number;
@@ -45,13 +49,12 @@ interface RoomRow extends GridRow {
 
 /**
  * The containers worth considering for a sample, a bounded number of them: `rooms_for` in
- * db/migrations/0012_rooms.sql says which.
+ * db/migrations/0026_rules.sql says which.
  */
 export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: RoomScope): Promise<Room[]> {
-  const { rows } = await sql<RoomRow>`SELECT r.*, ${GRID_COLUMNS}
-    FROM rooms_for(${need.type}, ${zonesServing(need.zone)}, ${need.project}, ${scope.withinId}, ${scope.robotId},
-      ${scope.exceptContainerId}) r JOIN location l ON l.tenant_id = current_setting('app.tenant')::uuid AND l.id = r.id
-    ORDER BY r.id`.execute(tx);
+  const { rows } = await sql<RoomRow>`
+    SELECT * FROM rooms_for(${needOf(need)}, ${zonesServing(need.zone)}, ${scope.withinId}, ${scope.robotId},
+      ${scope.exceptContainerId})`.execute(tx);
   return rows.map((row, order) => ({
     barcode: row.barcode,
     grid: gridOf(row),
@@ -61,6 +64,8 @@ export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: Roo
       unitId: row.unit_id,
       zone: row.zone,
       sampleTypes: row.sample_types,
+      rules: row.rules,
+      held: row.claim,
       total: row.total,
       occupied: row.occupied,
       reserved: row.reserved,

@@ -42,6 +42,11 @@ export interface SampleView extends SampleWhereabouts {
   readonly type: string;
   readonly project: string | null;
   readonly zone: Zone;
+  readonly class: string | null;
+  readonly hazard: string | null;
+  readonly owner: string | null;
+  /** must not stand among others */
+  readonly quarantine: boolean;
   readonly aiOptimized: boolean;
   /** the live job that has it */
   readonly jobId: string | null;
@@ -72,6 +77,10 @@ interface SampleRow extends WhereaboutsRow {
   type: string;
   project: string | null;
   zone: Zone;
+  class: string | null;
+  hazard: string | null;
+  owner: string | null;
+  quarantine: boolean;
   ai_optimized: boolean;
   job_id: string | null;
   warm_since: Date | null;
@@ -86,7 +95,7 @@ const WHEREABOUTS = sql`
   s.id, s.custody, s.position_id, s.robot_id, s.holder_id, s.candidates, s.custody_since, s.witness,
   p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, ${GRID_COLUMNS}, l.path, l.effective_zone AS container_zone`;
 
-const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
+const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.class, s.hazard, s.owner, s.quarantine, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
   s.freeze_thaw_count, s.created_at, s.version, p.ordinal`;
 
 const FROM_SAMPLE = sql`
@@ -140,6 +149,10 @@ function sampleOf(row: SampleRow): SampleView {
     type: row.type,
     project: row.project,
     zone: row.zone,
+    class: row.class,
+    hazard: row.hazard,
+    owner: row.owner,
+    quarantine: row.quarantine,
     aiOptimized: row.ai_optimized,
     jobId: row.job_id,
     exposure: {

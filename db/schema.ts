@@ -213,6 +213,7 @@ export interface Location {
   column_labels: Generated<string>;
   created_at: Generated<Timestamp>;
   direction: Generated<string>;
+  effective_rules: Generated<Json>;
   effective_sample_types: string[] | null;
   effective_zone: string | null;
   grid_columns: number | null;
@@ -228,6 +229,7 @@ export interface Location {
   robot_cassette: number | null;
   robot_level: number | null;
   row_labels: Generated<string>;
+  rules: Generated<Json>;
   sample_types: string[] | null;
   tenant_id: string;
   type: string;
@@ -246,6 +248,7 @@ export interface LocationAncestor {
 
 export interface LocationCount {
   blocked: Generated<number>;
+  claim: Json | null;
   free: Generated<number | null>;
   has_reserved: Generated<boolean | null>;
   has_room: Generated<boolean | null>;
@@ -444,16 +447,20 @@ export interface Sample {
   ai_optimized: Generated<boolean>;
   barcode: string;
   candidates: Json | null;
+  class: string | null;
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
   exposure_ms: Generated<number>;
   freeze_thaw_count: Generated<number>;
+  hazard: string | null;
   holder_id: string | null;
   id: Generated<string>;
   job_id: string | null;
+  owner: string | null;
   position_id: string | null;
   project: string | null;
+  quarantine: Generated<boolean>;
   robot_id: string | null;
   tenant_id: string;
   type: string;

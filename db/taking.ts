@@ -1,13 +1,16 @@
 import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
 import { cellLabel } from '../domain/grid.ts';
+import type { ExclusiveBy } from '../domain/location-rules.ts';
 import {
   type PlacementExplanation,
   rankContainers,
   type SampleNeed,
   zonesServing,
 } from '../domain/placement.ts';
+import { claimContainer } from './exclusive.ts';
 import { findRoom, type Room } from './room.ts';
+import { needOf } from './sample-need.ts';
 import type { DB } from './schema.ts';
 
 /** A position as people and other services see it. */
@@ -66,19 +69,26 @@ export async function take(
   id: RawBuilder<unknown>,
   leaseMs: number,
 ): Promise<TakenRow | 'rules_changed' | null> {
-  const { rows } = await sql<TakenRow & { rules_hold: boolean }>`
+  const { rows } = await sql<TakenRow & { rules_hold: boolean; exclusive: readonly ExclusiveBy[] | null }>`
     WITH taken AS (
       UPDATE position SET state = 'reserved', job_id = ${jobId},
         lease_expires_at = now() + ${leaseMs} * interval '1 millisecond'
       WHERE tenant_id = ${tenantId} AND id = ${id} AND ${MAY_BE_TAKEN}
       RETURNING id, container_id, grid_row, grid_column, lease_expires_at)
     SELECT taken.*, l.retired_at IS NULL AND NOT l.is_handoff AND l.effective_zone = ANY (${zonesServing(need.zone)})
-      AND (l.effective_sample_types IS NULL OR ${need.type} = ANY (l.effective_sample_types)) AS rules_hold
+      AND (l.effective_sample_types IS NULL OR ${need.type} = ANY (l.effective_sample_types))
+      AND rules_accept(l.effective_rules, ${needOf(need)}) AS rules_hold, l.effective_rules -> 'exclusive' AS exclusive
     FROM taken JOIN location l ON l.tenant_id = ${tenantId} AND l.id = taken.container_id FOR SHARE OF l`.execute(
     tx,
   );
   const row = rows[0];
-  if (!row || row.rules_hold) return row ?? null;
+  if (!row) return null;
+  if (
+    row.rules_hold &&
+    (row.exclusive === null || (await claimContainer(tx, tenantId, row, row.exclusive, need)))
+  ) {
+    return row;
+  }
   await sql`UPDATE position SET state = 'free', job_id = NULL, lease_expires_at = NULL
     WHERE tenant_id = ${tenantId} AND id = ${row.id}`.execute(tx);
   return 'rules_changed';
@@ -134,7 +144,27 @@ export async function nextFreeElsewhere(
         exceptContainerId: null,
       })
     : [];
-  const ids = [preferred, elsewhere].flatMap((rooms) =>
+  return firstFree(tx, tenantId, need, [preferred, elsewhere]);
+}
+
+/** The position the system would choose in or below a location, unreserved; null when there is none. */
+export async function nextFreeWithin(
+  tx: Transaction<DB>,
+  tenantId: string,
+  need: SampleNeed,
+  withinId: string,
+): Promise<PositionRef | null> {
+  const rooms = await findRoom(tx, need, { withinId, robotId: null, exceptContainerId: null });
+  return firstFree(tx, tenantId, need, [rooms]);
+}
+
+async function firstFree(
+  tx: Transaction<DB>,
+  tenantId: string,
+  need: SampleNeed,
+  groups: readonly (readonly Room[])[],
+): Promise<PositionRef | null> {
+  const ids = groups.flatMap((rooms) =>
     rankContainers(
       need,
       rooms.map((room) => room.candidate),
@@ -148,7 +178,7 @@ export async function nextFreeElsewhere(
       WHERE tenant_id = ${tenantId} AND container_id = c.id AND ${MAY_BE_TAKEN} ORDER BY ordinal LIMIT 1) p
     LIMIT 1`.execute(tx);
   const cell = rows[0];
-  const room = [...preferred, ...elsewhere].find((each) => each.candidate.containerId === cell?.container_id);
+  const room = groups.flat().find((each) => each.candidate.containerId === cell?.container_id);
   return cell && room ? positionRef(cell, room) : null;
 }
 

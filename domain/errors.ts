@@ -40,6 +40,7 @@ export const ERRORS = {
     retryable: false,
     title: 'The location does not take this type of sample',
   },
+  RULE_NOT_MET: { status: 409, retryable: false, title: 'A rule of the place refuses the sample' },
   SAMPLE_BUSY: { status: 409, retryable: false, title: 'Another job has the sample' },
   SAMPLE_NOT_STORED: { status: 409, retryable: false, title: 'The sample is not where this can be done' },
   EXPOSURE_BUDGET: {

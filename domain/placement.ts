@@ -1,10 +1,9 @@
+import { judgeRules, LOCATION_RULES, type LocationRules, type SampleTraits } from './location-rules.ts';
 import { ZONE_NAMES, ZONES, type Zone } from './zone.ts';
 
 /** What a sample needs of the place it goes to. */
-export interface SampleNeed {
+export interface SampleNeed extends SampleTraits {
   readonly zone: Zone;
-  readonly type: string;
-  readonly project: string | null;
 }
 
 /** A container that may take the sample, as it is now. */
@@ -18,6 +17,10 @@ export interface ContainerCandidate {
   readonly zone: Zone | null;
   /** accepted kinds of sample; null = any */
   readonly sampleTypes: readonly string[] | null;
+  /** what else is in force there; left out = nothing */
+  readonly rules?: LocationRules;
+  /** what is in it already, where it is for one of a kind; left out or null = it is empty */
+  readonly held?: SampleTraits | null;
   readonly total: number;
   readonly occupied: number;
   readonly reserved: number;
@@ -39,7 +42,14 @@ export interface ContainerCandidate {
 }
 
 /** The hard rules, in the order in which they are checked. */
-export const PLACEMENT_RULES = ['in_service', 'temperature', 'type', 'reach', 'capacity'] as const;
+export const PLACEMENT_RULES = [
+  'in_service',
+  'temperature',
+  'type',
+  ...LOCATION_RULES,
+  'reach',
+  'capacity',
+] as const;
 export type PlacementRule = (typeof PLACEMENT_RULES)[number];
 
 /** One rule's verdict on one container. */
@@ -147,6 +157,7 @@ export function checkRules(need: SampleNeed, candidate: ContainerCandidate): Rul
             : `it takes ${sampleTypes.join(', ') || 'nothing'}, not ${need.type}`,
     },
   ];
+  verdicts.push(...judgeRules(need, candidate.rules ?? {}, candidate.held ?? null));
   if (candidate.reachable !== null) {
     verdicts.push({
       rule: 'reach',

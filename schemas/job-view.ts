@@ -22,7 +22,18 @@ export const FaultAnswerName = z.enum([
   'retry_undo',
 ]);
 export const NextStepName = z.enum(['release', 'go_on']);
-const RuleName = z.enum(['in_service', 'temperature', 'type', 'reach', 'capacity']);
+export const RuleName = z.enum([
+  'in_service',
+  'temperature',
+  'type',
+  'class',
+  'project',
+  'hazard',
+  'quarantine',
+  'exclusive',
+  'reach',
+  'capacity',
+]);
 
 /** A position as people and other services see it. */
 export const Place = z

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
-import { NewBarcode, PositionLabel, Reference, ZoneName } from './automation.ts';
+import { NewBarcode, PositionLabel, Reference, Traits, ZoneName } from './automation.ts';
+import { RuleName } from './job-view.ts';
 import { Id, Instant } from './problem.ts';
 
 /** Lists of domain/grid.ts and domain/custody.ts; the compiler compares them where requests and replies are made. */
@@ -24,6 +25,28 @@ const SampleTypes = z
     description: 'Kinds of sample it takes; left out: as its parent.',
     example: ['plasma', 'serum'],
   });
+
+const Names = z.array(z.string().trim().min(1).max(100)).min(1).max(100);
+export const LocationRules = z
+  .strictObject({
+    sampleClasses: Names.optional().openapi({ description: 'Accepted classes of sample.' }),
+    projects: Names.optional().openapi({ description: 'Accepted projects.' }),
+    hazards: Names.optional().openapi({
+      description: 'Accepted hazards; samples without a known hazard are accepted.',
+      example: ['BSL-1', 'BSL-2'],
+    }),
+    exclusive: z
+      .array(z.enum(['project', 'type', 'owner']))
+      .min(1)
+      .max(3)
+      .optional()
+      .openapi({ description: 'All tubes of one container are alike in this.' }),
+    quarantine: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'It takes samples in quarantine, and no others.' }),
+  })
+  .openapi('LocationRules', { description: 'Beyond temperature and type; in force on all below, too.' });
 
 const GridRequest = z
   .strictObject({
@@ -66,6 +89,7 @@ export const NewLocationRequest = z
     barcode: NewBarcode.optional().openapi({ description: 'What is printed on it.', example: 'BOX-7' }),
     zone: ZoneName.optional().openapi({ description: 'Left out: as its type or its parent.' }),
     sampleTypes: SampleTypes.optional(),
+    rules: LocationRules.optional(),
     grid: GridRequest.optional().openapi({ description: 'Left out: as its type.' }),
     loose: LooseRequest.optional().openapi({ description: 'Left out: as its type.' }),
     handoff: z.boolean().optional().openapi({ description: 'People and robots give each other tubes here.' }),
@@ -84,6 +108,7 @@ export const LocationEditRequest = z
     }),
     zone: ZoneName.optional(),
     sampleTypes: SampleTypes.optional(),
+    rules: LocationRules.optional(),
     robotAddress: RobotAddress.optional(),
   })
   .openapi('LocationEditRequest');
@@ -130,6 +155,36 @@ export const BlockRequest = z
   })
   .openapi('BlockRequest');
 export const UnblockRequest = z.strictObject({ position: PositionLabel }).openapi('UnblockRequest');
+
+export const CanHoldRequest = z
+  .union([
+    z.strictObject({ sample: Reference.openapi({ description: 'Id or barcode.' }) }),
+    z.strictObject({
+      type: SampleType,
+      zone: ZoneName,
+      project: z.string().trim().min(1).max(100).optional(),
+      ...Traits,
+    }),
+  ])
+  .openapi('CanHoldRequest', { description: 'A sample, or what one would be.' });
+export const CanHold = z
+  .object({
+    locationId: Id,
+    canHold: z.boolean(),
+    rules: z.array(z.object({ rule: RuleName, passed: z.boolean(), detail: z.string() })),
+    position: z
+      .object({
+        positionId: Id,
+        containerId: Id,
+        containerName: z.string(),
+        containerBarcode: z.string().optional(),
+        label: z.string(),
+      })
+      .optional()
+      .openapi({ description: 'What the system would choose now; nothing is reserved.' }),
+  })
+  .openapi('CanHold');
+export type CanHold = z.infer<typeof CanHold>;
 
 export const VerifyRequest = z
   .strictObject({
@@ -227,8 +282,14 @@ const locationFields = {
       zone: ZoneName.optional(),
       range: z.object({ minC: z.number(), maxC: z.number() }).optional().openapi({ description: '°C' }),
       sampleTypes: z.array(z.string()).optional().openapi({ description: 'Absent: any.' }),
+      sampleClasses: z.array(z.string()).optional(),
+      projects: z.array(z.string()).optional(),
+      hazards: z.array(z.string()).optional(),
+      exclusive: z.array(z.enum(['project', 'type', 'owner'])).optional(),
+      quarantine: z.boolean().optional(),
     })
     .openapi({ description: 'In force: own, of the type, or inherited.' }),
+  ownRules: LocationRules.optional().openapi({ description: 'Set on the location itself.' }),
   grid: GridView.optional().openapi({ description: 'Absent: it has no named positions.' }),
   loose: LooseView.optional().openapi({
     description: 'Things lie in it without positions; without a limit `positions` counts what is in it.',
@@ -385,6 +446,10 @@ export const Sample = z
     type: z.string(),
     project: z.string().optional(),
     zone: ZoneName.openapi({ description: 'The temperature it needs.' }),
+    class: z.string().optional(),
+    hazard: z.string().optional(),
+    owner: z.string().optional(),
+    quarantine: z.boolean().optional().openapi({ description: 'true: it must not stand among others.' }),
     ...whereabouts,
     aiOptimized: z.boolean().openapi({ description: 'The system chose the place.' }),
     jobId: Id.optional().openapi({ description: 'The live job that has it.' }),

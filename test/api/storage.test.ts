@@ -587,3 +587,53 @@ describe('the shape of the tree', () => {
     expect((await get(`/storage/locations/${box.id}/map`)).cells[99].label).toBe('100');
   });
 });
+
+describe('rules of a place', () => {
+  test('are told, inherited, and asked without placing', async () => {
+    const shelf = await create({
+      type: 'shelf',
+      parentId: 'FREEZER',
+      name: `S${++count}`,
+      rules: { projects: ['HEART'], exclusive: ['owner'] },
+    });
+    expect(shelf.ownRules).toEqual({ projects: ['HEART'], exclusive: ['owner'] });
+    const box = await newBox({ parentId: shelf.id, rules: { hazards: ['BSL-1'] } });
+    expect(box).toMatchObject({
+      ownRules: { hazards: ['BSL-1'] },
+      rules: { zone: '-80', projects: ['HEART'], exclusive: ['owner'], hazards: ['BSL-1'] },
+    });
+    const ask = async (json: Record<string, unknown>) =>
+      (await must(200, { path: `/storage/locations/${box.id}/can-hold`, json })).body;
+    expect(await ask({ type: 'plasma', zone: '-80', project: 'HEART', hazard: 'BSL-1' })).toMatchObject({
+      canHold: true,
+      position: { label: 'A1', containerId: box.id },
+    });
+    const other = await newBox();
+    const [sample] = await fill(other, { project: 'LUNG' });
+    const answer = await ask({ sample });
+    expect(answer.canHold).toBe(false);
+    expect(answer.rules).toContainEqual({
+      rule: 'project',
+      passed: false,
+      detail: 'it is for project HEART, not for LUNG',
+    });
+    const [held] = await fill(box, { project: 'HEART' });
+    const edit = { name: box.name, rules: { projects: ['LUNG'] } };
+    const broken = await refusal(409, 'RULE_BROKEN_BY_CONTENT', {
+      method: 'PUT',
+      path: `/storage/locations/${box.id}`,
+      json: edit,
+      headers: { 'if-match': '"1"' },
+    });
+    expect(broken.detail).toContain((await get(`/storage/samples/${held}`)).position.label);
+    await refusal(422, 'VALIDATION', {
+      path: '/storage/locations',
+      json: { type: 'box_5x5', parentId: 'FREEZER', name: 'bad', rules: { exclusive: ['colour'] } },
+    });
+    await must(403, {
+      path: `/storage/locations/${box.id}/can-hold`,
+      json: { sample },
+      as: api.people.guest,
+    });
+  });
+});
