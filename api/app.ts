@@ -22,6 +22,7 @@ import { locationRoutes } from './routes/locations.ts';
 import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
+import { reservationRoutes } from './routes/reservations.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
@@ -104,6 +105,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', locationRoutes(dependencies));
   app.route('/', positionRoutes(dependencies));
   app.route('/', structureRoutes(dependencies));
+  app.route('/', reservationRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));

@@ -151,6 +151,7 @@ export function presentMap(map: LocationMapRecord, withSamples: boolean): Locati
           drawn: drawnOf(cell, grid),
           state: cell.state,
           ...(cell.blockedReason !== null && { blockedReason: cell.blockedReason }),
+          ...(cell.reservationId !== null && { reservationId: cell.reservationId }),
           ...(cell.jobId !== null && { jobId: cell.jobId }),
           ...(cell.leaseExpiresAt && { leaseExpiresAt: cell.leaseExpiresAt.toISOString() }),
           ...(cell.sample &&

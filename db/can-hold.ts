@@ -41,13 +41,14 @@ export function canHold(
   return inTenant(db, tenantId, async (tx) => {
     const { id, grid_rows } = await lockLocation(tx, tenantId, reference, 'NONE');
     const own = await candidateOf(tx, tenantId, id);
+    const rooms = await findRoom(tx, need, { withinId: id, robotId: null, exceptContainerId: null });
     if (grid_rows !== null) {
-      const rules = checkRules(need, own);
+      const room = rooms.find((each) => each.candidate.containerId === id);
+      const rules = checkRules(need, room?.candidate ?? own);
       const passed = rules.every((verdict) => verdict.passed);
       const position = passed ? await nextFreeWithin(tx, tenantId, need, id) : null;
       return { locationId: id, canHold: position !== null, rules, position };
     }
-    const rooms = await findRoom(tx, need, { withinId: id, robotId: null, exceptContainerId: null });
     const [best] = rankContainers(
       need,
       rooms.map((room) => room.candidate),

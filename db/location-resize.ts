@@ -109,10 +109,11 @@ async function assertFree(
       grid_column: number;
       barcode: string | null;
       job_id: string | null;
+      reservation_id: string | null;
       blocked_reason: string | null;
     }
   >`
-    SELECT p.state, p.grid_row, p.grid_column, s.barcode, p.job_id, p.blocked_reason, ${GRID_COLUMNS}
+    SELECT p.state, p.grid_row, p.grid_column, s.barcode, p.job_id, p.reservation_id, p.blocked_reason, ${GRID_COLUMNS}
     FROM position p JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     LEFT JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = p.sample_id
     WHERE p.tenant_id = ${tenantId} AND p.container_id = ${container.id} AND p.retired_at IS NULL AND p.state <> 'free'
@@ -130,7 +131,9 @@ async function assertFree(
       ? `the tube with barcode ${first.barcode} is in position ${label}: move it first`
       : first.job_id !== null
         ? `job ${first.job_id} has reserved position ${label}: wait until it is over`
-        : `position ${label} is blocked (${first.blocked_reason}): unblock it first`;
+        : first.reservation_id !== null
+          ? `position ${label} is set aside by reservation ${first.reservation_id}: release it first`
+          : `position ${label} is blocked (${first.blocked_reason}): unblock it first`;
   throw new DomainError('CANNOT_SHRINK', `${titleOf(container)} cannot become smaller: ${what}`, {
     facts: { position: label, ...(first.barcode !== null && { barcode: first.barcode }) },
   });

@@ -309,6 +309,8 @@ export interface MapCell {
   readonly column: number;
   readonly state: 'free' | 'reserved' | 'occupied' | 'blocked';
   readonly blockedReason: string | null;
+  /** set aside by it, with a tube or without */
+  readonly reservationId: string | null;
   readonly jobId: string | null;
   readonly leaseExpiresAt: Date | null;
   readonly sample: {
@@ -337,7 +339,7 @@ export async function readMap(db: Database, tenantId: string, reference: string)
     tenantId,
     sql<MapCell>`
       SELECT p.id AS "positionId", p.grid_row AS row, p.grid_column AS column, p.state,
-             p.blocked_reason AS "blockedReason", p.job_id AS "jobId", p.lease_expires_at AS "leaseExpiresAt",
+             p.blocked_reason AS "blockedReason", p.reservation_id AS "reservationId", p.job_id AS "jobId", p.lease_expires_at AS "leaseExpiresAt",
              CASE WHEN s.id IS NULL THEN NULL ELSE jsonb_build_object(
                'id', s.id, 'barcode', s.barcode, 'type', s.type, 'project', s.project) END AS sample
       FROM position p

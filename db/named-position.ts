@@ -28,6 +28,7 @@ interface NamedRow extends GridRow {
   grid_column: number;
   state: 'free' | 'reserved' | 'occupied' | 'blocked';
   blocked_reason: string | null;
+  set_aside_for: string | null;
   container_id: string;
   name: string;
   barcode: string | null;
@@ -65,7 +66,8 @@ async function namedPosition(
   robotId: string | null,
 ): Promise<NamedRow | undefined> {
   const { rows } = await sql<NamedRow>`
-    SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason, p.container_id,
+    SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason,
+           CASE WHEN p.job_id IS NULL THEN r.project END AS set_aside_for, p.container_id,
            t.name || ' ' || l.name AS name, l.barcode, l.effective_zone AS zone,
            l.effective_sample_types AS sample_types, l.effective_rules AS rules,
            CASE WHEN c.occupied + c.reserved > 0 THEN c.claim END AS claim, ${GRID_COLUMNS},
@@ -75,6 +77,7 @@ async function namedPosition(
              WHERE r.tenant_id = p.tenant_id AND r.id = ${robotId}::uuid AND r.retired_at IS NULL
                AND a.descendant_id = l.id) END AS reachable
     FROM position p
+    LEFT JOIN reservation r ON r.tenant_id = p.tenant_id AND r.id = p.reservation_id
     JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
     JOIN location_count c ON c.tenant_id = l.tenant_id AND c.location_id = l.id
@@ -189,7 +192,9 @@ async function refuseTaken(
       ? `is blocked (${row.blocked_reason ?? 'no reason given'})`
       : row.state === 'occupied'
         ? 'is occupied'
-        : 'is reserved for another job';
+        : row.set_aside_for !== null
+          ? `is set aside for project ${row.set_aside_for}`
+          : 'is reserved for another job';
   return {
     code: row.state === 'blocked' ? 'POSITION_BLOCKED' : 'POSITION_OCCUPIED',
     detail: `position ${place.label} of ${place.containerName} ${what}; ${describeNext(nextFree)}`,

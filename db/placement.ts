@@ -72,7 +72,7 @@ async function reserveChosen(
       .filter((ranked) => ranked.score !== null)
       .map((ranked) => ranked.candidate.containerId);
     if (allowed.length === 0) break;
-    const taken = await take(tx, tenantId, jobId, need, firstIn(tenantId, allowed), leaseMs);
+    const taken = await take(tx, tenantId, jobId, need, firstIn(tenantId, need, allowed), leaseMs);
     if (taken === null) break;
     if (taken === 'rules_changed') continue;
     const room = rooms.find((each) => each.candidate.containerId === taken.container_id);

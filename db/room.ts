@@ -45,11 +45,12 @@ interface RoomRow extends GridRow {
   project_here: number;
   project_seen: number;
   door_opens: boolean;
+  set_aside: number;
 }
 
 /**
  * The containers worth considering for a sample, a bounded number of them: `rooms_for` in
- * db/migrations/0026_rules.sql says which.
+ * db/migrations/0027_reservations.sql says which.
  */
 export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: RoomScope): Promise<Room[]> {
   const { rows } = await sql<RoomRow>`
@@ -77,6 +78,7 @@ export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: Roo
       projectHere: row.project_here,
       projectSeen: row.project_seen,
       doorOpens: row.door_opens,
+      setAside: row.set_aside,
       order,
     },
   }));

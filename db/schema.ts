@@ -357,6 +357,8 @@ export interface Position {
   job_id: string | null;
   lease_expires_at: Timestamp | null;
   ordinal: number;
+  reservation_id: string | null;
+  reserved_until: Timestamp | null;
   retired_at: Timestamp | null;
   sample_id: string | null;
   state: Generated<string>;
@@ -380,6 +382,18 @@ export interface RefreshToken {
   session_id: string;
   tenant_id: string;
   used_at: Timestamp | null;
+}
+
+export interface Reservation {
+  created_at: Generated<Timestamp>;
+  expires_at: Timestamp;
+  id: Generated<string>;
+  owner_id: string;
+  project: string;
+  reason: string;
+  released_at: Timestamp | null;
+  tenant_id: string;
+  version: Generated<number>;
 }
 
 export interface Robot {
@@ -560,6 +574,7 @@ export interface DB {
   position: Position;
   record_version: RecordVersion;
   refresh_token: RefreshToken;
+  reservation: Reservation;
   robot: Robot;
   robot_fault: RobotFault;
   robot_state: RobotState;

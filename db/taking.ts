@@ -54,7 +54,13 @@ interface TakenRow {
   lease_expires_at: Date;
 }
 
-const MAY_BE_TAKEN = sql<SqlBool>`state IN ('free', 'reserved') AND (state = 'free' OR lease_expires_at < now())`;
+/** Free, or held by a lease that has run out; what is set aside is for its project, until its end. */
+function mayBeTaken(tenantId: string, need: SampleNeed): RawBuilder<SqlBool> {
+  return sql<SqlBool>`state IN ('free', 'reserved') AND (state = 'free' OR job_id IS NULL OR lease_expires_at < now())
+    AND (reservation_id IS NULL OR reserved_until < now() OR reservation_id IN (
+      SELECT r.id FROM reservation r
+      WHERE r.tenant_id = ${tenantId} AND r.project = ${need.project} AND r.released_at IS NULL))`;
+}
 
 /**
  * Takes a position, if it still may be taken. The rules of its container are held with it until the transaction ends and
@@ -73,7 +79,7 @@ export async function take(
     WITH taken AS (
       UPDATE position SET state = 'reserved', job_id = ${jobId},
         lease_expires_at = now() + ${leaseMs} * interval '1 millisecond'
-      WHERE tenant_id = ${tenantId} AND id = ${id} AND ${MAY_BE_TAKEN}
+      WHERE tenant_id = ${tenantId} AND id = ${id} AND ${mayBeTaken(tenantId, need)}
       RETURNING id, container_id, grid_row, grid_column, lease_expires_at)
     SELECT taken.*, l.retired_at IS NULL AND NOT l.is_handoff AND l.effective_zone = ANY (${zonesServing(need.zone)})
       AND (l.effective_sample_types IS NULL OR ${need.type} = ANY (l.effective_sample_types))
@@ -95,10 +101,14 @@ export async function take(
 }
 
 /** The first position that may be taken, going through the containers in their order; passes by what others are taking. */
-export function firstIn(tenantId: string, containerIds: readonly string[]): RawBuilder<unknown> {
+export function firstIn(
+  tenantId: string,
+  need: SampleNeed,
+  containerIds: readonly string[],
+): RawBuilder<unknown> {
   return sql`(
     SELECT p.id FROM unnest(${[...containerIds]}::uuid[]) AS c (id) CROSS JOIN LATERAL (
-      SELECT id FROM position WHERE tenant_id = ${tenantId} AND container_id = c.id AND ${MAY_BE_TAKEN}
+      SELECT id FROM position WHERE tenant_id = ${tenantId} AND container_id = c.id AND ${mayBeTaken(tenantId, need)}
       ORDER BY ordinal LIMIT 1 FOR UPDATE SKIP LOCKED) p
     LIMIT 1)`;
 }
@@ -175,7 +185,7 @@ async function firstFree(
   const { rows } = await sql<TakenRow>`
     SELECT p.* FROM unnest(${ids}::uuid[]) AS c (id) CROSS JOIN LATERAL (
       SELECT id, container_id, grid_row, grid_column FROM position
-      WHERE tenant_id = ${tenantId} AND container_id = c.id AND ${MAY_BE_TAKEN} ORDER BY ordinal LIMIT 1) p
+      WHERE tenant_id = ${tenantId} AND container_id = c.id AND ${mayBeTaken(tenantId, need)} ORDER BY ordinal LIMIT 1) p
     LIMIT 1`.execute(tx);
   const cell = rows[0];
   const room = groups.flat().find((each) => each.candidate.containerId === cell?.container_id);

@@ -37,6 +37,8 @@ export interface ContainerCandidate {
   readonly projectSeen: number;
   /** the unit's door is opened anyway: a tube of the project or a job under way is in it */
   readonly doorOpens: boolean;
+  /** reserved positions that are set aside for the sample's project; left out = none */
+  readonly setAside?: number;
   /** creation order among the candidates, 0 first */
   readonly order: number;
 }
@@ -60,11 +62,13 @@ export interface RuleVerdict {
   readonly detail: string;
 }
 
-/** Points of a container: a project kept together outweighs a door, a door outweighs the fill. */
+/** Points of a container: a block set aside outweighs a project kept together, which outweighs a door, a door outweighs the fill. */
 export interface PlacementScore {
   readonly total: number;
   /** 0, or 100–150 by the share of the project's tubes that are here */
   readonly keepTogether: number;
+  /** 200 where positions are set aside for the project; left out = none are */
+  readonly setAside?: number;
   /** 10 when no further door is opened */
   readonly door: number;
   /** 0–1: how full it is, so that one container is filled before the next is begun */
@@ -96,6 +100,7 @@ export interface RankedContainer {
 
 const KEEP_TOGETHER_POINTS = 100;
 const KEEP_TOGETHER_SHARE_POINTS = 50;
+const SET_ASIDE_POINTS = 200;
 const DOOR_POINTS = 10;
 
 /**
@@ -119,7 +124,14 @@ export function describeZone(zone: Zone): string {
 
 /** Positions of a container that may be given away. */
 export function openPositions(candidate: ContainerCandidate): number {
-  return candidate.total - candidate.occupied - candidate.reserved - candidate.blocked + candidate.expired;
+  return (
+    candidate.total -
+    candidate.occupied -
+    candidate.reserved -
+    candidate.blocked +
+    candidate.expired +
+    (candidate.setAside ?? 0)
+  );
 }
 
 /** Judges one container by the hard rules; all are checked, so that an explanation can name each. */
@@ -184,10 +196,12 @@ export function scoreContainer(candidate: ContainerCandidate): PlacementScore {
         KEEP_TOGETHER_SHARE_POINTS * (candidate.projectHere / Math.max(1, candidate.projectSeen))
       : 0;
   const door = candidate.doorOpens ? DOOR_POINTS : 0;
+  const setAside = (candidate.setAside ?? 0) > 0 ? SET_ASIDE_POINTS : 0;
   const fill = candidate.total > 0 ? (candidate.occupied + candidate.reserved) / candidate.total : 0;
   const round = (points: number) => Math.round(points * 1000) / 1000;
   return {
-    total: round(keepTogether + door + fill),
+    total: round(setAside + keepTogether + door + fill),
+    ...(setAside > 0 && { setAside }),
     keepTogether: round(keepTogether),
     door,
     fill: round(fill),
@@ -225,6 +239,7 @@ function lostBecause(chosen: PlacementScore, rival: RankedContainer, ahead: bool
   if (ahead) return 'its free positions were being taken at the same moment';
   const score = rival.score;
   if (!score || score.total === chosen.total) return 'equal in points, but created later';
+  if ((score.setAside ?? 0) < (chosen.setAside ?? 0)) return 'nothing in it is set aside for the project';
   if (score.keepTogether < chosen.keepTogether) {
     return rival.candidate.projectHere > 0
       ? `it holds fewer of the project's tubes (${rival.candidate.projectHere} of the newest ${rival.candidate.projectSeen})`

@@ -46,6 +46,10 @@ const PlacementScore = z
     keepTogether: z
       .number()
       .openapi({ description: '0, or 100 to 150 by the share of the project’s tubes that stand here.' }),
+    setAside: z
+      .number()
+      .optional()
+      .openapi({ description: '200 where positions are reserved for the project.' }),
     door: z.number().openapi({ description: '10 when no further door has to be opened.' }),
     fill: z
       .number()

@@ -351,6 +351,7 @@ export const LocationMap = z
           .openapi({ description: 'From 1, from the top left as one looks at it.' }),
         state: z.enum(['free', 'reserved', 'occupied', 'blocked']),
         blockedReason: z.string().optional(),
+        reservationId: Id.optional().openapi({ description: 'It is set aside by this reservation.' }),
         jobId: Id.optional(),
         leaseExpiresAt: Instant.optional(),
         sample: z

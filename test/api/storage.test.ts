@@ -637,3 +637,43 @@ describe('rules of a place', () => {
     });
   });
 });
+
+describe('reservations', () => {
+  test('a block is set aside, seen in the map, listed and given back', async () => {
+    const box = await newBox();
+    const expiresAt = new Date(Date.now() + 86_400_000).toISOString();
+    const json = {
+      location: box.id,
+      project: 'BLOCK',
+      reason: 'visit 3',
+      expiresAt,
+      count: 5,
+      consecutive: true,
+    };
+    const headers = { 'idempotency-key': `block-${box.id}` };
+    const { body } = await must(201, { path: '/storage/reservations', json, headers });
+    expect(body).toMatchObject({ project: 'BLOCK', state: 'active', expiresAt });
+    expect(body.positions.map((each: { label: string }) => each.label)).toEqual([
+      'A1',
+      'A2',
+      'A3',
+      'A4',
+      'A5',
+    ]);
+    expect((await must(201, { path: '/storage/reservations', json, headers })).body.id).toBe(body.id);
+    expect((await get(`/storage/locations/${box.id}/map`)).cells[4]).toMatchObject({
+      state: 'reserved',
+      reservationId: body.id,
+    });
+    expect((await get('/storage/reservations?project=BLOCK')).reservations).toMatchObject([{ id: body.id }]);
+    const taken = await refusal(409, 'POSITION_OCCUPIED', {
+      path: '/storage/reservations',
+      json: { location: box.id, project: 'OTHER', reason: 'x', expiresAt, positions: ['a5', 'B1'] },
+    });
+    expect(taken.facts).toEqual({ nextFree: 'B1' });
+    const released = await must(200, { method: 'POST', path: `/storage/reservations/${body.id}/release` });
+    expect(released.body).toMatchObject({ state: 'released', positions: [], version: 2 });
+    expect((await get('/storage/reservations?project=BLOCK')).reservations).toEqual([]);
+    expect(await get(`/storage/reservations/${body.id}`)).toMatchObject({ state: 'released' });
+  });
+});
