@@ -370,8 +370,9 @@ function requireCustody(
   );
 }
 
-function needOf(sample: SampleRecord) {
-  return { zone: sample.zone, type: sample.type, project: sample.project };
+function needOf(sample: SampleRecord): SampleNeed {
+  const { zone, type, project, hazard, owner, quarantine } = sample;
+  return { zone, type, project, class: sample.class, hazard, owner, quarantine };
 }
 
 function wrongKind(job: JobRecord): DomainError {

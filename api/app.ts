@@ -22,9 +22,11 @@ import { locationRoutes } from './routes/locations.ts';
 import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
+import { reservationRoutes } from './routes/reservations.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
+import { structureRoutes } from './routes/structure.ts';
 import { verificationRoutes } from './routes/verification.ts';
 
 /** Why a path of automation is not there. */
@@ -102,6 +104,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', authRoutes(dependencies, limits));
   app.route('/', locationRoutes(dependencies));
   app.route('/', positionRoutes(dependencies));
+  app.route('/', structureRoutes(dependencies));
+  app.route('/', reservationRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));

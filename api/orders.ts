@@ -31,6 +31,10 @@ interface NewSampleFields {
   readonly type: string;
   readonly project?: string | undefined;
   readonly zone: Zone;
+  readonly class?: string | undefined;
+  readonly hazard?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly quarantine?: boolean | undefined;
 }
 
 /** Turns what callers write into what processes are asked: references become ids, a scan gets its actor. */
@@ -73,6 +77,7 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
           type: newSample.type,
           project: newSample.project ?? null,
           zone: newSample.zone,
+          ...traitsOf(newSample),
         },
         target: await target(fields.target),
         handoffPositionId: fields.handoff ? await position(fields.handoff) : null,
@@ -104,6 +109,16 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
         confirmation: null,
       };
     },
+  };
+}
+
+// What is not said is left out: an order says no more than its caller did.
+function traitsOf({ hazard, owner, quarantine, ...sample }: NewSampleFields) {
+  return {
+    ...(sample.class !== undefined && { class: sample.class }),
+    ...(hazard !== undefined && { hazard }),
+    ...(owner !== undefined && { owner }),
+    ...(quarantine !== undefined && { quarantine }),
   };
 }
 

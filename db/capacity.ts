@@ -25,8 +25,11 @@ export interface LevelCapacity extends PositionCount {
 
 const NOTHING: PositionCount = { total: 0, occupied: 0, reserved: 0, blocked: 0, free: 0 };
 
-const SUMS = sql`sum(c.total)::int AS total, sum(c.occupied)::int AS occupied, sum(c.reserved)::int AS reserved,
-  sum(c.blocked)::int AS blocked, sum(c.free)::int AS free`;
+/** Positions of a container's counter `c`: bags without a limit add what is in them, and no room. */
+export const TOTAL = sql`CASE WHEN c.unlimited THEN c.occupied + c.reserved + c.blocked ELSE c.total END`;
+export const FREE = sql`CASE WHEN c.unlimited THEN 0 ELSE c.free END`;
+const SUMS = sql`sum(${TOTAL})::int AS total, sum(c.occupied)::int AS occupied, sum(c.reserved)::int AS reserved,
+  sum(c.blocked)::int AS blocked, sum(${FREE})::int AS free`;
 
 /**
  * Counts the positions in and below a location; hand-offs are no storage and are left out, unless it is one.
@@ -54,9 +57,9 @@ export async function readCapacity(db: Database, tenantId: string, reference: st
       sql<LevelCapacity>`
         WITH place AS (
           SELECT l.id, l.type, a.depth,
-                 coalesce(sum(c.total), 0) AS total, coalesce(sum(c.occupied), 0) AS occupied,
+                 coalesce(sum(${TOTAL}), 0) AS total, coalesce(sum(c.occupied), 0) AS occupied,
                  coalesce(sum(c.reserved), 0) AS reserved, coalesce(sum(c.blocked), 0) AS blocked,
-                 coalesce(sum(c.free), 0) AS free
+                 coalesce(sum(${FREE}), 0) AS free
           FROM location_ancestor a
           JOIN location l ON l.tenant_id = a.tenant_id AND l.id = a.descendant_id
           LEFT JOIN (location_ancestor b

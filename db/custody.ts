@@ -18,6 +18,10 @@ export interface SampleRecord extends Exposure {
   readonly type: string;
   readonly project: string | null;
   readonly zone: Zone;
+  readonly class: string | null;
+  readonly hazard: string | null;
+  readonly owner: string | null;
+  readonly quarantine: boolean;
   readonly custody: Custody;
   readonly custodySince: Date;
   readonly witness: Witness;
@@ -32,6 +36,10 @@ interface SampleRow {
   type: string;
   project: string | null;
   zone: Zone;
+  class: string | null;
+  hazard: string | null;
+  owner: string | null;
+  quarantine: boolean;
   custody: Custody['kind'];
   position_id: string | null;
   robot_id: string | null;
@@ -47,7 +55,7 @@ interface SampleRow {
   version: number;
 }
 
-const SAMPLE = sql`id, barcode, type, project, zone, custody, position_id, robot_id, holder_id, candidates,
+const SAMPLE = sql`id, barcode, type, project, zone, class, hazard, owner, quarantine, custody, position_id, robot_id, holder_id, candidates,
   custody_since, witness, ai_optimized, job_id, warm_since, exposure_ms, freeze_thaw_count, version`;
 
 /** A sample, held until the transaction ends; null when the tenant has none of that id. */
@@ -80,6 +88,10 @@ function sampleOf(row: SampleRow): SampleRecord {
     type: row.type,
     project: row.project,
     zone: row.zone,
+    class: row.class,
+    hazard: row.hazard,
+    owner: row.owner,
+    quarantine: row.quarantine,
     custody: custodyOfRow(row),
     custodySince: row.custody_since,
     witness: row.witness,
@@ -136,9 +148,10 @@ export async function registerSample(
       INSERT INTO barcode (tenant_id, code, kind, owner_id)
       VALUES (${sample.tenantId}, ${sample.barcode}, 'sample', ${sample.id}) ON CONFLICT DO NOTHING
       RETURNING code)
-    INSERT INTO sample (tenant_id, id, barcode, type, project, zone, custody, holder_id, custody_since, witness, job_id)
+    INSERT INTO sample (tenant_id, id, barcode, type, project, zone, class, hazard, owner, quarantine, custody, holder_id,
+      custody_since, witness, job_id)
     SELECT ${sample.tenantId}::uuid, ${sample.id}::uuid, code, ${sample.type}, ${sample.project}, ${sample.zone},
-           'person', ${sample.holderId}::uuid, ${change.recordedAt}::timestamptz, 'person', ${sample.jobId}::uuid
+           ${sample.class ?? null}, ${sample.hazard ?? null}, ${sample.owner ?? null}, ${sample.quarantine ?? false}, 'person', ${sample.holderId}::uuid, ${change.recordedAt}::timestamptz, 'person', ${sample.jobId}::uuid
     FROM taken RETURNING ${SAMPLE}`.execute(tx);
   const row = rows[0];
   if (!row) throw await barcodeTaken(tx, sample.tenantId, sample.barcode);
@@ -376,6 +389,10 @@ function contentOf(sample: SampleRecord): Record<string, JsonValue> {
     type: sample.type,
     project: sample.project,
     zone: sample.zone,
+    class: sample.class,
+    hazard: sample.hazard,
+    owner: sample.owner,
+    quarantine: sample.quarantine,
     custody: custodyLabel(sample.custody),
     candidates: sample.custody.kind === 'unknown' ? sample.custody.candidates.map(candidateLabel) : null,
     custody_since: sample.custodySince.toISOString(),

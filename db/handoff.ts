@@ -1,7 +1,8 @@
 import { sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
 import type { Target } from '../domain/order.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { HeldPosition } from './placement.ts';
 import { seePlace } from './places.ts';
 import type { DB } from './schema.ts';
@@ -10,17 +11,13 @@ export type HandoffResult =
   | { readonly outcome: 'reserved'; readonly position: HeldPosition }
   | { readonly outcome: 'refused'; readonly refusal: Refusal };
 
-interface HandoffRow {
+interface HandoffRow extends GridRow {
   id: string;
   container_id: string;
   name: string;
   barcode: string | null;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
   lease_expires_at: Date;
 }
 
@@ -50,17 +47,12 @@ export async function reserveHandoff(
                             WHERE tenant_id = ${tenantId} AND id = ${robotId} AND retired_at IS NULL)
       ORDER BY ordinal LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING p.id, p.container_id, t.name || ' ' || l.name AS name, l.barcode, p.grid_row, p.grid_column,
-      l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, p.lease_expires_at`.execute(tx);
+      ${GRID_COLUMNS}, p.lease_expires_at`.execute(tx);
   const row = rows[0];
   if (!row) {
     return { outcome: 'refused', refusal: await refuseHandoff(tx, tenantId, robotId, positionId) };
   }
-  const grid = {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
-  };
+  const grid = gridOf(row);
   return {
     outcome: 'reserved',
     position: {

@@ -1,12 +1,15 @@
 import { sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
-import { assertAllowedParent, HANDOFF_TYPE } from '../domain/location-type.ts';
+import type { Grid } from '../domain/grid.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
+import { assertAllowedParent, HANDOFF_TYPE, type Loose } from '../domain/location-type.ts';
 import { describeZone, zoneServes } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
 import { type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, shapeColumns, shapeOf } from './grid-row.ts';
 import { assertContentFits } from './location-content.ts';
+import { deriveBelow } from './location-inheritance.ts';
 import {
   assertInService,
   assertVersion,
@@ -27,12 +30,19 @@ export interface NewLocation {
   readonly barcode: string | null;
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
+  /** left out = none of its own */
+  readonly rules?: LocationRules;
   /** null = as its type says */
   readonly grid: Grid | null;
+  /** things lie in it without positions; null or left out = as its type says */
+  readonly loose?: Loose | null;
   /** null = as its type says */
   readonly isHandoff: boolean | null;
   readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
 }
+
+/** Positions a bag without a limit begins with; the database sees to it that some stay free. */
+export const SPARE_IN_BAGS = 256;
 
 /** What belongs into the same transaction, e.g. the stored reply of the request; gets the location's id. */
 export type AlsoWrite = (tx: Transaction<DB>, locationId: string) => Promise<void>;
@@ -44,10 +54,13 @@ export interface LocationEdit {
   readonly barcode: string | null;
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
+  /** left out = none of its own */
+  readonly rules?: LocationRules;
   readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
 }
 
-function assertZoneFits(
+/** What stands in a unit has the unit's temperature. @throws DomainError VALIDATION */
+export function assertZoneFits(
   zone: Zone | null,
   typeZone: Zone | null,
   parent: Pick<LocationRow, 'type_name' | 'name' | 'effective_zone'> | null,
@@ -87,12 +100,13 @@ export async function createLocation(
       if (parent) assertInService(parent);
       assertAllowedParent(type, parent && { code: parent.type, name: parent.type_name });
       assertZoneFits(location.zone, type.zone, parent);
-      const grid = location.grid ?? type.grid;
+      const shape = location.grid || location.loose ? location : type;
       const isHandoff = location.isHandoff ?? type.code === HANDOFF_TYPE;
       const { rows: made } = await sql<{ id: string }>`SELECT uuidv7() AS id`.execute(tx);
       const id = made[0]?.id;
       if (id === undefined) throw new Error('the database made no id');
-      if (location.barcode !== null) await takeBarcode(tx, tenantId, location.barcode, id);
+      if (location.barcode !== null)
+        await takeBarcodes(tx, tenantId, [{ code: location.barcode, ownerId: id }]);
       await tx
         .insertInto('location')
         .values({
@@ -104,9 +118,8 @@ export async function createLocation(
           barcode: location.barcode,
           zone: location.zone,
           sample_types: location.sampleTypes && [...location.sampleTypes],
-          grid_rows: grid?.rows ?? null,
-          grid_columns: grid?.columns ?? null,
-          ...(grid && { row_labels: grid.rowLabels, column_labels: grid.columnLabels }),
+          rules: JSON.stringify(location.rules ?? {}),
+          ...shapeColumns(shape),
           is_handoff: isHandoff,
           robot_cassette: location.robotAddress?.cassette ?? null,
           robot_level: location.robotAddress?.level ?? null,
@@ -118,13 +131,8 @@ export async function createLocation(
       WHERE tenant_id = ${tenantId} AND descendant_id = ${parent?.id ?? null}
       UNION ALL SELECT ${tenantId}::uuid, ${id}::uuid, ${id}::uuid, 0`.execute(tx);
       await deriveBelow(tx, tenantId, id);
-      if (grid) {
-        await sql`
-        INSERT INTO position (tenant_id, container_id, grid_row, grid_column, ordinal)
-        SELECT ${tenantId}::uuid, ${id}::uuid, n / ${grid.columns}::int, n % ${grid.columns}::int, n + 1
-        FROM generate_series(0, ${grid.rows * grid.columns - 1}::int) n`.execute(tx);
-      }
       const after = await lockLocation(tx, tenantId, id, 'UPDATE');
+      await insertPositions(tx, tenantId, after);
       recordLocation(change, 'storage.location.created', null, after);
       await alsoWrite(tx, id);
       return id;
@@ -134,23 +142,44 @@ export async function createLocation(
   }
 }
 
-async function findType(
-  tx: Transaction<DB>,
-  tenantId: string,
-  code: string,
-): Promise<{ code: string; name: string; allowedParents: string[]; zone: Zone | null; grid: Grid | null }> {
-  const { rows } = await sql<{
-    code: string;
-    name: string;
-    allowed_parents: string[];
-    zone: Zone | null;
-    grid_rows: number | null;
-    grid_columns: number | null;
-    row_labels: LabelScheme;
-    column_labels: LabelScheme;
-  }>`
-    SELECT code, name, allowed_parents, zone, grid_rows, grid_columns, row_labels, column_labels
-    FROM location_type WHERE tenant_id = ${tenantId} AND code = ${code}`.execute(tx);
+/** The positions of a new container, each free. */
+async function insertPositions(tx: Transaction<DB>, tenantId: string, row: LocationRow): Promise<void> {
+  if (row.grid_rows === null || row.grid_columns === null) return;
+  const { rows, columns } = row.unlimited
+    ? { rows: 1, columns: SPARE_IN_BAGS }
+    : { rows: row.grid_rows, columns: row.grid_columns };
+  const cell =
+    row.direction === 'vertical'
+      ? sql`n % ${rows}::int, n / ${rows}::int`
+      : sql`n / ${columns}::int, n % ${columns}::int`;
+  await sql`
+    INSERT INTO position (tenant_id, container_id, grid_row, grid_column, ordinal)
+    SELECT ${tenantId}::uuid, ${row.id}::uuid, ${cell}, n + 1
+    FROM generate_series(0, ${rows * columns - 1}::int) n`.execute(tx);
+}
+
+interface FoundType {
+  readonly code: string;
+  readonly name: string;
+  readonly allowedParents: string[];
+  readonly zone: Zone | null;
+  readonly grid: Grid | null;
+  readonly loose: Loose | null;
+}
+
+/** A type, held against edits. @throws DomainError VALIDATION naming the types there are */
+export async function findType(tx: Transaction<DB>, tenantId: string, code: string): Promise<FoundType> {
+  const { rows } = await sql<
+    GridRow & {
+      code: string;
+      name: string;
+      allowed_parents: string[];
+      zone: Zone | null;
+      unlimited: boolean;
+    }
+  >`
+    SELECT l.code, l.name, l.allowed_parents, l.zone, ${GRID_COLUMNS}, l.unlimited
+    FROM location_type l WHERE l.tenant_id = ${tenantId} AND l.code = ${code} FOR SHARE`.execute(tx);
   const row = rows[0];
   if (!row) {
     const known = await tx
@@ -169,45 +198,47 @@ async function findType(
     name: row.name,
     allowedParents: row.allowed_parents,
     zone: row.zone,
-    grid:
-      row.grid_rows === null || row.grid_columns === null
-        ? null
-        : {
-            rows: row.grid_rows,
-            columns: row.grid_columns,
-            rowLabels: row.row_labels,
-            columnLabels: row.column_labels,
-          },
+    ...shapeOf(row),
   };
 }
 
-async function takeBarcode(
+/**
+ * Gives barcodes that nobody has had to locations.
+ * @throws DomainError BARCODE_TAKEN naming the first that belongs to something else, retired or not
+ */
+export async function takeBarcodes(
   tx: Transaction<DB>,
   tenantId: string,
-  code: string,
-  ownerId: string,
+  wanted: readonly { readonly code: string; readonly ownerId: string }[],
 ): Promise<void> {
+  const codes = wanted.map(({ code }) => code);
   const taken = await sql`
-    INSERT INTO barcode (tenant_id, code, kind, owner_id) VALUES (${tenantId}, ${code}, 'location', ${ownerId})
-    ON CONFLICT DO NOTHING`.execute(tx);
-  if (taken.numAffectedRows === 1n) return;
-  const owner = await tx
-    .selectFrom('barcode')
-    .select(['kind', 'owner_id', 'retired_at'])
-    .where('tenant_id', '=', tenantId)
-    .where('code', '=', code)
-    .executeTakeFirst();
+    INSERT INTO barcode (tenant_id, code, kind, owner_id)
+    SELECT ${tenantId}, code, 'location', owner_id
+    FROM unnest(${codes}::text[], ${wanted.map(({ ownerId }) => ownerId)}::uuid[]) AS w (code, owner_id)
+    ORDER BY code ON CONFLICT DO NOTHING`.execute(tx);
+  if (taken.numAffectedRows === BigInt(wanted.length)) return;
+  const { rows } = await sql<{ code: string; kind: string; owner_id: string; retired_at: Date | null }>`
+    SELECT b.code, b.kind, b.owner_id, b.retired_at
+    FROM unnest(${codes}::text[], ${wanted.map(({ ownerId }) => ownerId)}::uuid[]) WITH ORDINALITY AS w (code, owner_id, n)
+    JOIN barcode b ON b.tenant_id = ${tenantId} AND b.code = w.code AND b.owner_id <> w.owner_id
+    ORDER BY w.n LIMIT 1`.execute(tx);
+  const owner = rows[0];
   const whose = owner
     ? `${owner.kind} ${owner.owner_id}${owner.retired_at ? ', which is retired' : ''}`
     : 'another';
-  throw new DomainError('BARCODE_TAKEN', `the barcode ${code} belongs to ${whose}: use a label of its own`, {
-    errors: [{ pointer: '/barcode', detail: `belongs to ${whose}` }],
-    ...(owner && { facts: { kind: owner.kind, ownerId: owner.owner_id } }),
-  });
+  throw new DomainError(
+    'BARCODE_TAKEN',
+    `the barcode ${owner?.code ?? codes[0]} belongs to ${whose}: use a label of its own`,
+    {
+      errors: [{ pointer: '/barcode', detail: `belongs to ${whose}` }],
+      ...(owner && { facts: { kind: owner.kind, ownerId: owner.owner_id } }),
+    },
+  );
 }
 
 /** The keys of the location table, as a person would say that they are broken. */
-function describeTaken(error: unknown, location: Pick<NewLocation, 'name' | 'robotAddress'>): unknown {
+export function describeTaken(error: unknown, location: Pick<NewLocation, 'name' | 'robotAddress'>): unknown {
   if (sqlStateOf(error) !== '23505' || !(error instanceof Error) || !('constraint' in error)) return error;
   switch (error.constraint) {
     case 'location_name':
@@ -227,35 +258,6 @@ function describeTaken(error: unknown, location: Pick<NewLocation, 'name' | 'rob
     default:
       return error;
   }
-}
-
-/**
- * Works out anew what a location and all below it inherit: path, unit, zone and types of sample in force. The derived
- * columns are no record of their own, so only the location a person edited gets a version.
- */
-async function deriveBelow(tx: Transaction<DB>, tenantId: string, id: string): Promise<void> {
-  await sql`
-    WITH RECURSIVE derived AS (
-      SELECT l.id, coalesce(p.path, '[]') || jsonb_build_array(jsonb_build_object('id', l.id, 'type', l.type, 'name', l.name)) AS path,
-             coalesce(l.zone, t.zone, p.effective_zone) AS zone,
-             CASE WHEN coalesce(l.zone, t.zone) IS NULL OR (t.zone IS NULL AND p.unit_id IS NOT NULL) THEN p.unit_id ELSE l.id END AS unit_id,
-             CASE WHEN l.sample_types IS NULL THEN p.effective_sample_types
-                  WHEN p.effective_sample_types IS NULL THEN l.sample_types
-                  ELSE ARRAY(SELECT unnest(l.sample_types) INTERSECT SELECT unnest(p.effective_sample_types) ORDER BY 1) END AS sample_types
-      FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
-      LEFT JOIN location p ON p.tenant_id = l.tenant_id AND p.id = l.parent_id
-      WHERE l.tenant_id = ${tenantId} AND l.id = ${id}
-      UNION ALL
-      SELECT l.id, d.path || jsonb_build_array(jsonb_build_object('id', l.id, 'type', l.type, 'name', l.name)),
-             coalesce(l.zone, t.zone, d.zone),
-             CASE WHEN coalesce(l.zone, t.zone) IS NULL OR (t.zone IS NULL AND d.unit_id IS NOT NULL) THEN d.unit_id ELSE l.id END,
-             CASE WHEN l.sample_types IS NULL THEN d.sample_types
-                  WHEN d.sample_types IS NULL THEN l.sample_types
-                  ELSE ARRAY(SELECT unnest(l.sample_types) INTERSECT SELECT unnest(d.sample_types) ORDER BY 1) END
-      FROM derived d JOIN location l ON l.tenant_id = ${tenantId} AND l.parent_id = d.id
-      JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type)
-    UPDATE location l SET path = d.path, effective_zone = d.zone, unit_id = d.unit_id, effective_sample_types = d.sample_types
-    FROM derived d WHERE l.tenant_id = ${tenantId} AND l.id = d.id`.execute(tx);
 }
 
 /**
@@ -291,6 +293,7 @@ export async function editLocation(
           barcode: edit.barcode,
           zone: edit.zone,
           sample_types: edit.sampleTypes && [...edit.sampleTypes],
+          rules: JSON.stringify(edit.rules ?? {}),
           robot_cassette: edit.robotAddress?.cassette ?? null,
           robot_level: edit.robotAddress?.level ?? null,
           version: before.version + 1,
@@ -302,7 +305,8 @@ export async function editLocation(
       const after = await lockLocation(tx, tenantId, before.id, 'UPDATE');
       const sameRules =
         before.zone === after.zone &&
-        JSON.stringify(before.sample_types) === JSON.stringify(after.sample_types);
+        JSON.stringify([before.sample_types, before.rules]) ===
+          JSON.stringify([after.sample_types, after.rules]);
       if (!sameRules) await assertContentFits(tx, tenantId, before.id);
       recordLocation(change, 'storage.location.changed', before, after);
       return before.id;
@@ -350,5 +354,5 @@ async function replaceBarcode(
       tx,
     );
   }
-  if (code !== null) await takeBarcode(tx, tenantId, code, row.id);
+  if (code !== null) await takeBarcodes(tx, tenantId, [{ code, ownerId: row.id }]);
 }

@@ -1,8 +1,11 @@
 import { sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
+import { judgeRules, type LocationRules, type SampleTraits } from '../domain/location-rules.ts';
 import { describeZone, zonesServing } from '../domain/placement.ts';
 import { ZONE_NAMES, type Zone } from '../domain/zone.ts';
+import { claimBelow } from './exclusive.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 
 /** Which zone in force serves which need, as two lists to be joined. */
@@ -10,7 +13,7 @@ const SERVING = ZONE_NAMES.flatMap((need) => zonesServing(need).map((holding) =>
 const HOLDING = SERVING.map((pair) => pair.holding);
 const NEEDED = SERVING.map((pair) => pair.need);
 
-interface BrokenBy {
+interface BrokenBy extends GridRow {
   barcode: string;
   type: string;
   zone: Zone;
@@ -18,12 +21,10 @@ interface BrokenBy {
   container: string;
   effective_zone: Zone | null;
   effective_sample_types: string[] | null;
+  effective_rules: LocationRules;
+  traits: SampleTraits;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
 }
 
 /**
@@ -39,8 +40,7 @@ export async function assertContentFits(
   await assertOwnZonesFit(tx, tenantId, locationId);
   const { rows } = await sql<BrokenBy>`
     SELECT s.barcode, s.type, s.zone, p.state = 'reserved' AS reserved, t.name || ' ' || l.name AS container,
-           l.effective_zone, l.effective_sample_types, p.grid_row, p.grid_column, l.grid_rows, l.grid_columns,
-           l.row_labels, l.column_labels
+           l.effective_zone, l.effective_sample_types, l.effective_rules, sample_need(s) AS traits, p.grid_row, p.grid_column, ${GRID_COLUMNS}
     FROM location_ancestor a
     JOIN location l ON l.tenant_id = a.tenant_id AND l.id = a.descendant_id AND NOT l.is_handoff
     JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
@@ -50,25 +50,22 @@ export async function assertContentFits(
     WHERE a.tenant_id = ${tenantId} AND a.ancestor_id = ${locationId}
       AND (NOT EXISTS (SELECT FROM unnest(${HOLDING}::text[], ${NEEDED}::text[]) z (holding, need)
                        WHERE z.holding = l.effective_zone AND z.need = s.zone)
-           OR s.type <> ALL (l.effective_sample_types))
+           OR s.type <> ALL (l.effective_sample_types) OR NOT rules_accept(l.effective_rules, sample_need(s)))
     ORDER BY l.id, p.ordinal LIMIT 1`.execute(tx);
   const item = rows[0];
-  if (!item) return;
-  const label = cellLabel(
-    { row: item.grid_row, column: item.grid_column },
-    {
-      rows: item.grid_rows,
-      columns: item.grid_columns,
-      rowLabels: item.row_labels,
-      columnLabels: item.column_labels,
-    },
-  );
+  if (!item) return claimBelow(tx, tenantId, locationId);
+  const label = cellLabel({ row: item.grid_row, column: item.grid_column }, gridOf(item));
   const zoneFits = item.effective_zone !== null && zonesServing(item.zone).includes(item.effective_zone);
-  const why = zoneFits
-    ? `is ${item.type}, and ${item.container} would take ${item.effective_sample_types?.join(', ') || 'nothing'}`
-    : `needs ${describeZone(item.zone)}, and ${item.container} would be at ${
-        item.effective_zone === null ? 'no set temperature' : describeZone(item.effective_zone)
-      }`;
+  const typeFits = item.effective_sample_types?.includes(item.type) ?? true;
+  const broken = judgeRules(item.traits, item.effective_rules, null).find((verdict) => !verdict.passed);
+  const why =
+    zoneFits && typeFits && broken
+      ? `would break a rule of ${item.container} (${broken.detail})`
+      : zoneFits
+        ? `is ${item.type}, and ${item.container} would take ${item.effective_sample_types?.join(', ') || 'nothing'}`
+        : `needs ${describeZone(item.zone)}, and ${item.container} would be at ${
+            item.effective_zone === null ? 'no set temperature' : describeZone(item.effective_zone)
+          }`;
   throw new DomainError(
     'RULE_BROKEN_BY_CONTENT',
     `the sample with barcode ${item.barcode} ${item.reserved ? 'on its way to' : 'in'} position ${label} of ${item.container} ${why}: move it first`,

@@ -3,11 +3,11 @@ import { DomainError } from '../domain/errors.ts';
 import { cellLabel, parseCell } from '../domain/grid.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
+import { gridOrNull } from './grid-row.ts';
 import type { AlsoWrite } from './location-changes.ts';
 import {
   assertInService,
   assertVersion,
-  gridOf,
   type LocationRow,
   lockLocation,
   recordLocation,
@@ -54,7 +54,8 @@ async function assertEmpty(tx: Transaction<DB>, tenantId: string, row: LocationR
      FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
      WHERE l.tenant_id = ${tenantId} AND l.parent_id = ${row.id} AND l.retired_at IS NULL ORDER BY l.id LIMIT 1)
     UNION ALL
-    (SELECT CASE WHEN s.id IS NULL THEN 'job ' || p.job_id || ' has reserved a position of it'
+    (SELECT CASE WHEN s.id IS NULL AND p.job_id IS NULL THEN 'a position of it is set aside by reservation ' || p.reservation_id
+                 WHEN s.id IS NULL THEN 'job ' || p.job_id || ' has reserved a position of it'
                  ELSE 'the sample with barcode ' || s.barcode || ' is in it' END
      FROM position p LEFT JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = p.sample_id
      WHERE p.tenant_id = ${tenantId} AND p.container_id = ${row.id} AND p.state IN ('occupied', 'reserved')
@@ -96,7 +97,7 @@ export function blockPosition(
     const { tx } = change;
     const seen = await lockLocation(tx, tenantId, reference, 'NONE');
     assertInService(seen);
-    const grid = gridOf(seen);
+    const grid = gridOrNull(seen);
     if (!grid) throw new DomainError('POSITION_UNKNOWN', `${titleOf(seen)} has no positions`);
     const cell = parseCell(position, grid, titleOf(seen));
     const label = cellLabel(cell, grid);

@@ -1,9 +1,12 @@
 import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
+import type { Grid } from '../domain/grid.ts';
+import type { LocationRules } from '../domain/location-rules.ts';
+import type { Loose } from '../domain/location-type.ts';
 import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, shapeOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 import { read } from './tenancy.ts';
 
@@ -37,8 +40,15 @@ export interface LocationRecord {
   readonly zone: Zone | null;
   readonly sampleTypes: readonly string[] | null;
   /** in force: own, of the type, or inherited */
-  readonly rules: { readonly zone: Zone | null; readonly sampleTypes: readonly string[] | null };
+  readonly rules: LocationRules & {
+    readonly zone: Zone | null;
+    readonly sampleTypes: readonly string[] | null;
+  };
+  /** of {@link rules}, those set on the location itself, beyond zone and types */
+  readonly ownRules: LocationRules;
   readonly grid: Grid | null;
+  /** things lie in it without named positions; null: they do not */
+  readonly loose: Loose | null;
   readonly isHandoff: boolean;
   readonly robotAddress: { readonly cassette: number; readonly level: number } | null;
   /** its own positions; null where it has none */
@@ -48,7 +58,7 @@ export interface LocationRecord {
   readonly version: number;
 }
 
-interface LocationRow {
+interface LocationRow extends GridRow {
   id: string;
   type: string;
   type_name: string;
@@ -60,10 +70,9 @@ interface LocationRow {
   sample_types: string[] | null;
   effective_zone: Zone | null;
   effective_sample_types: string[] | null;
-  grid_rows: number | null;
-  grid_columns: number | null;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
+  rules: LocationRules;
+  effective_rules: LocationRules;
+  unlimited: boolean;
   is_handoff: boolean;
   robot_cassette: number | null;
   robot_level: number | null;
@@ -79,8 +88,10 @@ interface LocationRow {
 
 const LOCATION = sql`
   l.id, l.type, t.name AS type_name, l.name, l.barcode, l.parent_id, l.path, l.zone, l.sample_types, l.effective_zone,
-  l.effective_sample_types, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff, l.robot_cassette,
-  l.robot_level, l.created_at, l.retired_at, l.version, c.total, c.occupied, c.reserved, c.blocked, c.free`;
+  l.effective_sample_types, l.rules, l.effective_rules, ${GRID_COLUMNS}, l.unlimited, l.is_handoff, l.robot_cassette,
+  l.robot_level, l.created_at, l.retired_at, l.version, 
+  CASE WHEN l.unlimited THEN c.occupied + c.reserved + c.blocked ELSE c.total END AS total, c.occupied, c.reserved, c.blocked,
+  CASE WHEN l.unlimited THEN 0 ELSE c.free END AS free`;
 
 const FROM_LOCATION = sql`
   FROM location l
@@ -98,8 +109,9 @@ function locationOf(row: LocationRow): LocationRecord {
     path: row.path,
     zone: row.zone,
     sampleTypes: row.sample_types,
-    rules: { zone: row.effective_zone, sampleTypes: row.effective_sample_types },
-    grid: gridOf(row),
+    rules: { ...row.effective_rules, zone: row.effective_zone, sampleTypes: row.effective_sample_types },
+    ownRules: row.rules,
+    ...shapeOf(row),
     isHandoff: row.is_handoff,
     robotAddress:
       row.robot_cassette === null || row.robot_level === null
@@ -119,19 +131,6 @@ function locationOf(row: LocationRow): LocationRecord {
     retiredAt: row.retired_at,
     version: row.version,
   };
-}
-
-function gridOf(
-  row: Pick<LocationRow, 'grid_rows' | 'grid_columns' | 'row_labels' | 'column_labels'>,
-): Grid | null {
-  return row.grid_rows === null || row.grid_columns === null
-    ? null
-    : {
-        rows: row.grid_rows,
-        columns: row.grid_columns,
-        rowLabels: row.row_labels,
-        columnLabels: row.column_labels,
-      };
 }
 
 /** The row a reference names: an id, or a barcode. */
@@ -310,6 +309,8 @@ export interface MapCell {
   readonly column: number;
   readonly state: 'free' | 'reserved' | 'occupied' | 'blocked';
   readonly blockedReason: string | null;
+  /** set aside by it, with a tube or without */
+  readonly reservationId: string | null;
   readonly jobId: string | null;
   readonly leaseExpiresAt: Date | null;
   readonly sample: {
@@ -327,7 +328,8 @@ export interface LocationMap {
 }
 
 /**
- * The grid of a container with what is in it; a location without positions has no cells.
+ * The grid of a container with what is in it; a location without positions has no cells, and one in which things lie
+ * loose those that are in use.
  * @throws DomainError NOT_FOUND, BARCODE_UNKNOWN
  */
 export async function readMap(db: Database, tenantId: string, reference: string): Promise<LocationMap> {
@@ -337,12 +339,13 @@ export async function readMap(db: Database, tenantId: string, reference: string)
     tenantId,
     sql<MapCell>`
       SELECT p.id AS "positionId", p.grid_row AS row, p.grid_column AS column, p.state,
-             p.blocked_reason AS "blockedReason", p.job_id AS "jobId", p.lease_expires_at AS "leaseExpiresAt",
+             p.blocked_reason AS "blockedReason", p.reservation_id AS "reservationId", p.job_id AS "jobId", p.lease_expires_at AS "leaseExpiresAt",
              CASE WHEN s.id IS NULL THEN NULL ELSE jsonb_build_object(
                'id', s.id, 'barcode', s.barcode, 'type', s.type, 'project', s.project) END AS sample
       FROM position p
       LEFT JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = p.sample_id
-      WHERE p.tenant_id = ${tenantId} AND p.container_id = ${location.id}
+      WHERE p.tenant_id = ${tenantId} AND p.container_id = ${location.id} AND p.retired_at IS NULL
+        AND ${location.loose ? sql<SqlBool>`p.state <> 'free'` : sql<SqlBool>`true`}
       ORDER BY p.ordinal`.compile(db.kysely),
   );
   return { location, cells };

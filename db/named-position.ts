@@ -1,6 +1,6 @@
 import { sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
+import type { LocationRules, SampleTraits } from '../domain/location-rules.ts';
 import {
   type ContainerCandidate,
   checkRules,
@@ -9,6 +9,7 @@ import {
   type SampleNeed,
 } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { Room } from './room.ts';
 import type { DB } from './schema.ts';
 import {
@@ -21,21 +22,20 @@ import {
   take,
 } from './taking.ts';
 
-interface NamedRow {
+interface NamedRow extends GridRow {
   id: string;
   grid_row: number;
   grid_column: number;
   state: 'free' | 'reserved' | 'occupied' | 'blocked';
   blocked_reason: string | null;
+  set_aside_for: string | null;
   container_id: string;
   name: string;
   barcode: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
+  rules: LocationRules;
+  claim: SampleTraits | null;
   is_handoff: boolean;
   is_retired: boolean;
   unit_id: string | null;
@@ -46,11 +46,16 @@ interface NamedRow {
   reachable: boolean | null;
 }
 
-/** The code with which each hard rule refuses a position that was named. */
-const REFUSED_BY = {
+/** The code with which each hard rule refuses a place. */
+export const REFUSED_BY = {
   in_service: 'LOCATION_RETIRED',
   temperature: 'ZONE_MISMATCH',
   type: 'TYPE_NOT_ACCEPTED',
+  class: 'RULE_NOT_MET',
+  project: 'RULE_NOT_MET',
+  hazard: 'RULE_NOT_MET',
+  quarantine: 'RULE_NOT_MET',
+  exclusive: 'RULE_NOT_MET',
   reach: 'OUT_OF_REACH',
 } as const satisfies Record<Exclude<PlacementRule, 'capacity'>, Refusal['code']>;
 
@@ -61,15 +66,18 @@ async function namedPosition(
   robotId: string | null,
 ): Promise<NamedRow | undefined> {
   const { rows } = await sql<NamedRow>`
-    SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason, p.container_id,
+    SELECT p.id, p.grid_row, p.grid_column, p.state, p.blocked_reason,
+           CASE WHEN p.job_id IS NULL THEN r.project END AS set_aside_for, p.container_id,
            t.name || ' ' || l.name AS name, l.barcode, l.effective_zone AS zone,
-           l.effective_sample_types AS sample_types, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels,
+           l.effective_sample_types AS sample_types, l.effective_rules AS rules,
+           CASE WHEN c.occupied + c.reserved > 0 THEN c.claim END AS claim, ${GRID_COLUMNS},
            l.is_handoff, l.retired_at IS NOT NULL AS is_retired, l.unit_id, c.total, c.occupied, c.reserved, c.blocked,
            CASE WHEN ${robotId}::uuid IS NULL THEN NULL ELSE l.robot_cassette IS NOT NULL AND EXISTS (
              SELECT FROM robot r JOIN location_ancestor a ON a.tenant_id = r.tenant_id AND a.ancestor_id = r.store_id
              WHERE r.tenant_id = p.tenant_id AND r.id = ${robotId}::uuid AND r.retired_at IS NULL
                AND a.descendant_id = l.id) END AS reachable
     FROM position p
+    LEFT JOIN reservation r ON r.tenant_id = p.tenant_id AND r.id = p.reservation_id
     JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
     JOIN location_count c ON c.tenant_id = l.tenant_id AND c.location_id = l.id
@@ -84,6 +92,8 @@ function namedCandidate(row: NamedRow): ContainerCandidate {
     unitId: row.unit_id,
     zone: row.zone,
     sampleTypes: row.sample_types,
+    rules: row.rules,
+    held: row.claim,
     total: row.total,
     occupied: row.occupied,
     reserved: row.reserved,
@@ -143,15 +153,6 @@ export async function reserveNamed(
   };
 }
 
-function gridOf(row: NamedRow): Grid {
-  return {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
-  };
-}
-
 async function refuseByRule(
   tx: Transaction<DB>,
   tenantId: string,
@@ -170,7 +171,7 @@ async function refuseByRule(
         ? 'CONFLICT'
         : REFUSED_BY[broken.rule],
     detail: `position ${place.label} of ${place.containerName} cannot take the sample: ${broken.detail}; ${describeNext(nextFree)}`,
-    facts: { nextFree },
+    facts: { rule: broken.rule, nextFree },
   };
 }
 
@@ -191,7 +192,9 @@ async function refuseTaken(
       ? `is blocked (${row.blocked_reason ?? 'no reason given'})`
       : row.state === 'occupied'
         ? 'is occupied'
-        : 'is reserved for another job';
+        : row.set_aside_for !== null
+          ? `is set aside for project ${row.set_aside_for}`
+          : 'is reserved for another job';
   return {
     code: row.state === 'blocked' ? 'POSITION_BLOCKED' : 'POSITION_OCCUPIED',
     detail: `position ${place.label} of ${place.containerName} ${what}; ${describeNext(nextFree)}`,

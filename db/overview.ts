@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { CustodyKind } from '../domain/custody.ts';
 import type { JobState } from '../domain/job.ts';
 import type { Zone } from '../domain/zone.ts';
+import { FREE, TOTAL } from './capacity.ts';
 import type { Database } from './connection.ts';
 import type { PositionCount } from './locations.ts';
 import { read } from './tenancy.ts';
@@ -37,8 +38,8 @@ export async function readOverview(db: Database, tenantId: string): Promise<Over
     tenantId,
     sql<OverviewRow>`
       WITH zones AS (
-        SELECT l.effective_zone AS zone, sum(c.total)::int AS total, sum(c.occupied)::int AS occupied,
-               sum(c.reserved)::int AS reserved, sum(c.blocked)::int AS blocked, sum(c.free)::int AS free
+        SELECT l.effective_zone AS zone, sum(${TOTAL})::int AS total, sum(c.occupied)::int AS occupied,
+               sum(c.reserved)::int AS reserved, sum(c.blocked)::int AS blocked, sum(${FREE})::int AS free
         FROM location_count c JOIN location l ON l.tenant_id = c.tenant_id AND l.id = c.location_id
         WHERE c.tenant_id = ${tenantId} AND l.retired_at IS NULL AND NOT l.is_handoff GROUP BY l.effective_zone)
       SELECT (SELECT jsonb_agg(to_jsonb(z) ORDER BY z.zone) FROM zones z) AS per_zone,

@@ -1,8 +1,9 @@
 import { sql } from 'kysely';
 import type { CustodyKind } from '../domain/custody.ts';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
 import type { PicklistPlace, Stop } from '../domain/picklist.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import { inTenant } from './tenancy.ts';
 
 /** Of what the places are looked for, by id. */
@@ -23,16 +24,12 @@ export interface PlacesFound {
   readonly locations: ReadonlyMap<string, PicklistPlace>;
 }
 
-interface PositionRow {
+interface PositionRow extends GridRow {
   id: string;
   container_id: string;
   ordinal: number;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
 }
 
 /** The way to each tube, position or location, as a picklist plans it: three queries, however many they are. */
@@ -48,7 +45,7 @@ export async function picklistPlaces(
     const positionIds = [...wanted.positions, ...samples.rows.flatMap((row) => row.position_id ?? [])];
     const { rows } = await sql<PositionRow>`
       SELECT p.id, p.container_id, p.ordinal, p.grid_row, p.grid_column,
-             l.grid_rows, l.grid_columns, l.row_labels, l.column_labels
+             ${GRID_COLUMNS}
       FROM position p JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
       WHERE p.tenant_id = ${tenantId} AND p.id = ANY (${positionIds}::uuid[])`.execute(tx);
     const locationIds = [...new Set([...wanted.locations, ...rows.map((row) => row.container_id)])];
@@ -80,9 +77,5 @@ export async function picklistPlaces(
 }
 
 function labelOf(row: PositionRow): string {
-  const { grid_rows, grid_columns, row_labels, column_labels } = row;
-  return cellLabel(
-    { row: row.grid_row, column: row.grid_column },
-    { rows: grid_rows, columns: grid_columns, rowLabels: row_labels, columnLabels: column_labels },
-  );
+  return cellLabel({ row: row.grid_row, column: row.grid_column }, gridOf(row));
 }

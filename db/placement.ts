@@ -1,5 +1,6 @@
 import { sql, type Transaction } from 'kysely';
 import type { Refusal } from '../domain/errors.ts';
+import { judgeRules, type LocationRules } from '../domain/location-rules.ts';
 import type { Target } from '../domain/order.ts';
 import {
   describeZone,
@@ -71,7 +72,7 @@ async function reserveChosen(
       .filter((ranked) => ranked.score !== null)
       .map((ranked) => ranked.candidate.containerId);
     if (allowed.length === 0) break;
-    const taken = await take(tx, tenantId, jobId, need, firstIn(tenantId, allowed), leaseMs);
+    const taken = await take(tx, tenantId, jobId, need, firstIn(tenantId, need, allowed), leaseMs);
     if (taken === null) break;
     if (taken === 'rules_changed') continue;
     const room = rooms.find((each) => each.candidate.containerId === taken.container_id);
@@ -105,11 +106,12 @@ async function refuseChoice(
     name: string;
     zone: Zone | null;
     sample_types: string[] | null;
+    rules: LocationRules;
     is_retired: boolean;
     is_handoff: boolean;
   }>`
     SELECT t.name || ' ' || l.name AS name, l.effective_zone AS zone, l.effective_sample_types AS sample_types,
-           l.retired_at IS NOT NULL AS is_retired, l.is_handoff
+           l.effective_rules AS rules, l.retired_at IS NOT NULL AS is_retired, l.is_handoff
     FROM location l JOIN location_type t ON t.tenant_id = l.tenant_id AND t.code = l.type
     WHERE l.tenant_id = ${tenantId} AND l.id = ${withinId}`.execute(tx);
   const within = rows[0];
@@ -139,6 +141,14 @@ async function refuseChoice(
       code: 'TYPE_NOT_ACCEPTED',
       detail: `${within.name} takes ${within.sample_types.join(', ') || 'nothing'}, not ${need.type}; ${next}`,
       facts,
+    };
+  }
+  const broken = judgeRules(need, within.rules, null).find((verdict) => !verdict.passed);
+  if (broken) {
+    return {
+      code: 'RULE_NOT_MET',
+      detail: `${within.name} cannot take the sample: ${broken.detail}; ${next}`,
+      facts: { rule: broken.rule, nextFree },
     };
   }
   return {

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely';
-import { cellLabel, type Grid, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel, type Grid } from '../domain/grid.ts';
 import type { Zone } from '../domain/zone.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 
 /** A position with what is in it, who holds it, and how people name it. */
@@ -22,7 +23,7 @@ export interface Place {
   readonly zone: Zone | null;
 }
 
-interface PlaceRow {
+interface PlaceRow extends GridRow {
   id: string;
   container_id: string;
   grid_row: number;
@@ -32,10 +33,6 @@ interface PlaceRow {
   job_id: string | null;
   name: string;
   barcode: string | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
   is_handoff: boolean;
   effective_zone: Zone | null;
 }
@@ -66,7 +63,7 @@ async function selectPlaces(
 ): Promise<Map<string, Place>> {
   const { rows } = await sql<PlaceRow>`
     SELECT p.id, p.container_id, p.grid_row, p.grid_column, p.state, p.sample_id, p.job_id,
-           l.name, l.barcode, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels, l.is_handoff,
+           l.name, l.barcode, ${GRID_COLUMNS}, l.is_handoff,
            l.effective_zone
     FROM position p JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
     WHERE p.tenant_id = ${tenantId} AND p.id = ANY (${[...positionIds]}::uuid[])
@@ -75,12 +72,7 @@ async function selectPlaces(
 }
 
 function placeOf(row: PlaceRow): Place {
-  const grid: Grid = {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
-  };
+  const grid: Grid = gridOf(row);
   return {
     positionId: row.id,
     containerId: row.container_id,

@@ -1,8 +1,9 @@
 import { sql } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
-import { type LabelScheme, parseCell } from '../domain/grid.ts';
+import { parseCell } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, gridOrNull } from './grid-row.ts';
 import { unknownReference } from './locations.ts';
 import { read } from './tenancy.ts';
 
@@ -50,21 +51,21 @@ export async function resolvePosition(
   const [container] = await read(
     db,
     tenantId,
-    sql<{
-      name: string;
-      grid_rows: number | null;
-      grid_columns: number | null;
-      row_labels: LabelScheme;
-      column_labels: LabelScheme;
-    }>`SELECT name, grid_rows, grid_columns, row_labels, column_labels FROM location
-       WHERE tenant_id = ${tenantId} AND id = ${containerId}`.compile(db.kysely),
+    sql<GridRow & { name: string }>`SELECT l.name, ${GRID_COLUMNS} FROM location l
+       WHERE l.tenant_id = ${tenantId} AND l.id = ${containerId}`.compile(db.kysely),
   );
   if (!container) throw new DomainError('NOT_FOUND', `There is no location ${reference}.`);
-  const { name, grid_rows: rows, grid_columns: columns } = container;
-  if (rows === null || columns === null) {
+  const { name } = container;
+  const grid = gridOrNull(container);
+  if (!grid) {
     throw new DomainError('POSITION_UNKNOWN', `${name} has no positions: name a container with a grid.`);
   }
-  const grid = { rows, columns, rowLabels: container.row_labels, columnLabels: container.column_labels };
+  if (grid.labelling === 'none') {
+    throw new DomainError(
+      'POSITION_UNKNOWN',
+      `things lie loose in ${name}: ask for a place within it, without a position`,
+    );
+  }
   const cell = parseCell(label, grid, name);
   const [position] = await read(
     db,
@@ -76,6 +77,7 @@ export async function resolvePosition(
       .where('container_id', '=', containerId)
       .where('grid_row', '=', cell.row)
       .where('grid_column', '=', cell.column)
+      .where('retired_at', 'is', null)
       .compile(),
   );
   if (!position) throw new DomainError('POSITION_UNKNOWN', `Position ${label} of ${name} is out of use.`);

@@ -1,7 +1,10 @@
 import { sql, type Transaction } from 'kysely';
-import type { Grid, LabelScheme } from '../domain/grid.ts';
+import type { Grid } from '../domain/grid.ts';
+import type { LocationRules, SampleTraits } from '../domain/location-rules.ts';
 import { type ContainerCandidate, type SampleNeed, zonesServing } from '../domain/placement.ts';
 import type { Zone } from '../domain/zone.ts';
+import { type GridRow, gridOf } from './grid-row.ts';
+import { needOf } from './sample-need.ts';
 import type { DB } from './schema.ts';
 
 /** A container that may take a sample, with what is needed to name its positions. */
@@ -21,7 +24,7 @@ export interface RoomScope {
   readonly exceptContainerId: string | null;
 }
 
-interface RoomRow {
+interface RoomRow extends GridRow {
   id: string;
   name: string;
   type_name: string;
@@ -29,10 +32,8 @@ interface RoomRow {
   unit_id: string | null;
   zone: Zone | null;
   sample_types: string[] | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
+  rules: LocationRules;
+  claim: SampleTraits | null;
   is_handoff: boolean;
   is_retired: boolean;
   total: number;
@@ -44,30 +45,28 @@ interface RoomRow {
   project_here: number;
   project_seen: number;
   door_opens: boolean;
+  set_aside: number;
 }
 
 /**
  * The containers worth considering for a sample, a bounded number of them: `rooms_for` in
- * db/migrations/0012_rooms.sql says which.
+ * db/migrations/0027_reservations.sql says which.
  */
 export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: RoomScope): Promise<Room[]> {
-  const { rows } =
-    await sql<RoomRow>`SELECT * FROM rooms_for(${need.type}, ${zonesServing(need.zone)}, ${need.project},
-    ${scope.withinId}, ${scope.robotId}, ${scope.exceptContainerId})`.execute(tx);
+  const { rows } = await sql<RoomRow>`
+    SELECT * FROM rooms_for(${needOf(need)}, ${zonesServing(need.zone)}, ${scope.withinId}, ${scope.robotId},
+      ${scope.exceptContainerId})`.execute(tx);
   return rows.map((row, order) => ({
     barcode: row.barcode,
-    grid: {
-      rows: row.grid_rows,
-      columns: row.grid_columns,
-      rowLabels: row.row_labels,
-      columnLabels: row.column_labels,
-    },
+    grid: gridOf(row),
     candidate: {
       containerId: row.id,
       name: `${row.type_name} ${row.name}`,
       unitId: row.unit_id,
       zone: row.zone,
       sampleTypes: row.sample_types,
+      rules: row.rules,
+      held: row.claim,
       total: row.total,
       occupied: row.occupied,
       reserved: row.reserved,
@@ -79,6 +78,7 @@ export async function findRoom(tx: Transaction<DB>, need: SampleNeed, scope: Roo
       projectHere: row.project_here,
       projectSeen: row.project_seen,
       doorOpens: row.door_opens,
+      setAside: row.set_aside,
       order,
     },
   }));

@@ -1,10 +1,11 @@
 import { type RawBuilder, type SqlBool, sql, type Transaction } from 'kysely';
 import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/custody.ts';
 import type { Exposure } from '../domain/exposure.ts';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import { named, type PathStep, unknownReference } from './locations.ts';
 import type { DB } from './schema.ts';
 import { read } from './tenancy.ts';
@@ -41,6 +42,11 @@ export interface SampleView extends SampleWhereabouts {
   readonly type: string;
   readonly project: string | null;
   readonly zone: Zone;
+  readonly class: string | null;
+  readonly hazard: string | null;
+  readonly owner: string | null;
+  /** must not stand among others */
+  readonly quarantine: boolean;
   readonly aiOptimized: boolean;
   /** the live job that has it */
   readonly jobId: string | null;
@@ -49,7 +55,7 @@ export interface SampleView extends SampleWhereabouts {
   readonly version: number;
 }
 
-interface WhereaboutsRow {
+interface WhereaboutsRow extends GridRow {
   id: string;
   custody: CustodyKind;
   position_id: string | null;
@@ -62,10 +68,6 @@ interface WhereaboutsRow {
   container_barcode: string | null;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
   path: PathStep[];
   container_zone: Zone | null;
 }
@@ -75,6 +77,10 @@ interface SampleRow extends WhereaboutsRow {
   type: string;
   project: string | null;
   zone: Zone;
+  class: string | null;
+  hazard: string | null;
+  owner: string | null;
+  quarantine: boolean;
   ai_optimized: boolean;
   job_id: string | null;
   warm_since: Date | null;
@@ -87,10 +93,9 @@ interface SampleRow extends WhereaboutsRow {
 
 const WHEREABOUTS = sql`
   s.id, s.custody, s.position_id, s.robot_id, s.holder_id, s.candidates, s.custody_since, s.witness,
-  p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, l.grid_rows, l.grid_columns, l.row_labels,
-  l.column_labels, l.path, l.effective_zone AS container_zone`;
+  p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, ${GRID_COLUMNS}, l.path, l.effective_zone AS container_zone`;
 
-const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
+const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.class, s.hazard, s.owner, s.quarantine, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
   s.freeze_thaw_count, s.created_at, s.version, p.ordinal`;
 
 const FROM_SAMPLE = sql`
@@ -110,15 +115,7 @@ function whereaboutsOf(row: WhereaboutsRow): SampleWhereabouts {
             positionId: row.position_id,
             containerId: row.container_id,
             containerBarcode: row.container_barcode,
-            label: cellLabel(
-              { row: row.grid_row, column: row.grid_column },
-              {
-                rows: row.grid_rows,
-                columns: row.grid_columns,
-                rowLabels: row.row_labels,
-                columnLabels: row.column_labels,
-              },
-            ),
+            label: cellLabel({ row: row.grid_row, column: row.grid_column }, gridOf(row)),
             row: row.grid_row,
             column: row.grid_column,
             path: row.path,
@@ -152,6 +149,10 @@ function sampleOf(row: SampleRow): SampleView {
     type: row.type,
     project: row.project,
     zone: row.zone,
+    class: row.class,
+    hazard: row.hazard,
+    owner: row.owner,
+    quarantine: row.quarantine,
     aiOptimized: row.ai_optimized,
     jobId: row.job_id,
     exposure: {

@@ -1,23 +1,19 @@
 import { sql, type Transaction } from 'kysely';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { DB } from './schema.ts';
 
-interface ScannedRow {
+interface ScannedRow extends GridRow {
   name: string | null;
   parent: string | null;
   grid_row: number | null;
   grid_column: number | null;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
 }
 
 /** What a barcode belongs to, as people know it and without the barcode, e.g. `Box 7 in Freezer 1`. */
 export async function scannedInWords(tx: Transaction<DB>, tenantId: string, code: string): Promise<string> {
   const { rows } = await sql<ScannedRow>`
-    SELECT l.name, parent.name AS parent, p.grid_row, p.grid_column, l.grid_rows, l.grid_columns,
-           l.row_labels, l.column_labels
+    SELECT l.name, parent.name AS parent, p.grid_row, p.grid_column, ${GRID_COLUMNS}
     FROM barcode b
     LEFT JOIN sample s ON b.kind = 'sample' AND s.tenant_id = b.tenant_id AND s.id = b.owner_id
     LEFT JOIN position p ON p.tenant_id = s.tenant_id AND p.id = s.position_id
@@ -31,12 +27,7 @@ export async function scannedInWords(tx: Transaction<DB>, tenantId: string, code
   const location = row.parent === null ? row.name : `${row.name} in ${row.parent}`;
   if (row.grid_row === null || row.grid_column === null) return location;
   const cell = { row: row.grid_row, column: row.grid_column };
-  const grid = {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
-  };
+  const grid = gridOf(row);
   return `the tube recorded in ${cellLabel(cell, grid)} of ${location}`;
 }
 

@@ -212,23 +212,29 @@ export interface Location {
   barcode: string | null;
   column_labels: Generated<string>;
   created_at: Generated<Timestamp>;
+  direction: Generated<string>;
+  effective_rules: Generated<Json>;
   effective_sample_types: string[] | null;
   effective_zone: string | null;
   grid_columns: number | null;
   grid_rows: number | null;
   id: Generated<string>;
   is_handoff: Generated<boolean>;
+  labelling: Generated<string>;
   name: string;
+  origin: Generated<string>;
   parent_id: string | null;
   path: Generated<Json>;
   retired_at: Timestamp | null;
   robot_cassette: number | null;
   robot_level: number | null;
   row_labels: Generated<string>;
+  rules: Generated<Json>;
   sample_types: string[] | null;
   tenant_id: string;
   type: string;
   unit_id: string | null;
+  unlimited: Generated<boolean>;
   version: Generated<number>;
   zone: string | null;
 }
@@ -242,6 +248,7 @@ export interface LocationAncestor {
 
 export interface LocationCount {
   blocked: Generated<number>;
+  claim: Json | null;
   free: Generated<number | null>;
   has_reserved: Generated<boolean | null>;
   has_room: Generated<boolean | null>;
@@ -251,6 +258,7 @@ export interface LocationCount {
   tenant_id: string;
   total: Generated<number>;
   unit_id: string | null;
+  unlimited: Generated<boolean>;
   zone: string | null;
 }
 
@@ -258,12 +266,16 @@ export interface LocationType {
   allowed_parents: string[];
   code: string;
   column_labels: Generated<string>;
+  direction: Generated<string>;
   grid_columns: number | null;
   grid_rows: number | null;
   id: Generated<string>;
+  labelling: Generated<string>;
   name: string;
+  origin: Generated<string>;
   row_labels: Generated<string>;
   tenant_id: string;
+  unlimited: Generated<boolean>;
   version: Generated<number>;
   zone: string | null;
 }
@@ -345,6 +357,9 @@ export interface Position {
   job_id: string | null;
   lease_expires_at: Timestamp | null;
   ordinal: number;
+  reservation_id: string | null;
+  reserved_until: Timestamp | null;
+  retired_at: Timestamp | null;
   sample_id: string | null;
   state: Generated<string>;
   tenant_id: string;
@@ -367,6 +382,18 @@ export interface RefreshToken {
   session_id: string;
   tenant_id: string;
   used_at: Timestamp | null;
+}
+
+export interface Reservation {
+  created_at: Generated<Timestamp>;
+  expires_at: Timestamp;
+  id: Generated<string>;
+  owner_id: string;
+  project: string;
+  reason: string;
+  released_at: Timestamp | null;
+  tenant_id: string;
+  version: Generated<number>;
 }
 
 export interface Robot {
@@ -434,16 +461,20 @@ export interface Sample {
   ai_optimized: Generated<boolean>;
   barcode: string;
   candidates: Json | null;
+  class: string | null;
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
   exposure_ms: Generated<number>;
   freeze_thaw_count: Generated<number>;
+  hazard: string | null;
   holder_id: string | null;
   id: Generated<string>;
   job_id: string | null;
+  owner: string | null;
   position_id: string | null;
   project: string | null;
+  quarantine: Generated<boolean>;
   robot_id: string | null;
   tenant_id: string;
   type: string;
@@ -543,6 +574,7 @@ export interface DB {
   position: Position;
   record_version: RecordVersion;
   refresh_token: RefreshToken;
+  reservation: Reservation;
   robot: Robot;
   robot_fault: RobotFault;
   robot_state: RobotState;

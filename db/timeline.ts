@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
-import { cellLabel, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel } from '../domain/grid.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import type { PathStep } from './locations.ts';
 import type { JsonObject } from './schema.ts';
 import { read } from './tenancy.ts';
@@ -25,7 +26,7 @@ export interface TimelineEntry {
   readonly data: JsonObject;
 }
 
-interface TimelineRow {
+interface TimelineRow extends GridRow {
   event_id: string;
   type: string;
   version: number;
@@ -45,10 +46,6 @@ interface TimelineRow {
   path: PathStep[] | null;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
 }
 
 /**
@@ -68,7 +65,7 @@ export async function sampleTimeline(
     tenantId,
     sql<TimelineRow>`
       SELECT v.event_id, v.version, e.type, e.time, v.recorded_at, e.data, n.seq, n.leaf, u.display_name AS actor_name,
-             l.path, p.grid_row, p.grid_column, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels
+             l.path, p.grid_row, p.grid_column, ${GRID_COLUMNS}
       FROM record_version v
       JOIN event e ON e.tenant_id = v.tenant_id AND e.id = v.event_id
       CROSS JOIN LATERAL (
@@ -89,15 +86,7 @@ export async function sampleTimeline(
     from: row.leaf.from,
     to: row.leaf.to,
     place: row.path && {
-      label: cellLabel(
-        { row: row.grid_row, column: row.grid_column },
-        {
-          rows: row.grid_rows,
-          columns: row.grid_columns,
-          rowLabels: row.row_labels,
-          columnLabels: row.column_labels,
-        },
-      ),
+      label: cellLabel({ row: row.grid_row, column: row.grid_column }, gridOf(row)),
       path: row.path,
     },
     reason: row.leaf.reason,

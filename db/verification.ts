@@ -1,11 +1,12 @@
 import { sql, type Transaction } from 'kysely';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
-import { cellLabel, parseCell } from '../domain/grid.ts';
+import { type Cell, parseCell } from '../domain/grid.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import { lockSample, positionIn, recordSample, type SampleRecord } from './custody.ts';
-import { assertInService, gridOf, lockLocation, titleOf } from './location-row.ts';
+import { gridOrNull } from './grid-row.ts';
+import { assertInService, lockLocation, titleOf } from './location-row.ts';
 import { recordBlocking } from './location-service.ts';
 import { lockPlaces, type Place } from './places.ts';
 import { resolveReference } from './references.ts';
@@ -80,24 +81,46 @@ async function lockBoth(
 ): Promise<{ place: Place; left: Place | null }> {
   const container = await lockLocation(tx, tenantId, scan.containerBarcode, 'NONE');
   assertInService(container);
-  const grid = gridOf(container);
+  const grid = gridOrNull(container);
   if (!grid) throw new DomainError('POSITION_UNKNOWN', `${titleOf(container)} has no positions.`);
-  const cell = parseCell(scan.position, grid, titleOf(container));
-  const { rows } = await sql<{ id: string }>`
-    SELECT id FROM position WHERE tenant_id = ${tenantId} AND container_id = ${container.id}
-      AND grid_row = ${cell.row} AND grid_column = ${cell.column}`.execute(tx);
-  const positionId = rows[0]?.id;
   const leftId = positionIn(sample.custody);
+  const positionId =
+    grid.labelling === 'none'
+      ? await looseIn(tx, tenantId, container.id, leftId)
+      : await cellIn(tx, tenantId, container.id, parseCell(scan.position, grid, titleOf(container)));
   const wanted = [positionId, leftId].filter((id) => typeof id === 'string');
   const places = await lockPlaces(tx, tenantId, wanted);
   const place = places.get(positionId ?? '');
   if (!place) {
     throw new DomainError(
       'POSITION_UNKNOWN',
-      `Position ${cellLabel(cell, grid)} of ${titleOf(container)} is out of use.`,
+      `Position ${scan.position} of ${titleOf(container)} is out of use.`,
     );
   }
   return { place, left: leftId === positionId ? null : (places.get(leftId ?? '') ?? null) };
+}
+
+async function cellIn(tx: Transaction<DB>, tenantId: string, containerId: string, cell: Cell) {
+  const { rows } = await sql<{ id: string }>`
+    SELECT id FROM position WHERE tenant_id = ${tenantId} AND container_id = ${containerId}
+      AND grid_row = ${cell.row} AND grid_column = ${cell.column} AND retired_at IS NULL`.execute(tx);
+  return rows[0]?.id;
+}
+
+/** Where a thing lies loose no position can be scanned: it is the one the record has it in, or any that is free. */
+async function looseIn(
+  tx: Transaction<DB>,
+  tenantId: string,
+  containerId: string,
+  recorded: string | null | undefined,
+) {
+  const { rows } = await sql<{ id: string }>`
+    SELECT id FROM position WHERE tenant_id = ${tenantId} AND container_id = ${containerId} AND retired_at IS NULL
+      AND (state = 'free' OR id = ${recorded ?? null})
+    ORDER BY id IS NOT DISTINCT FROM ${recorded ?? null}::uuid DESC, ordinal LIMIT 1 FOR UPDATE SKIP LOCKED`.execute(
+    tx,
+  );
+  return rows[0]?.id;
 }
 
 function checkSample(sample: SampleRecord): void {

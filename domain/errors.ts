@@ -22,6 +22,8 @@ export const ERRORS = {
   NAME_TAKEN: { status: 409, retryable: false, title: 'The name is in use' },
   PARENT_NOT_ALLOWED: { status: 422, retryable: false, title: 'A location of this type may not stand there' },
   LOCATION_NOT_EMPTY: { status: 409, retryable: false, title: 'The location is not empty' },
+  LOCATION_CYCLE: { status: 409, retryable: false, title: 'The location would stand in itself' },
+  CANNOT_SHRINK: { status: 409, retryable: false, title: 'Something is in the part that would go' },
   LOCATION_RETIRED: { status: 409, retryable: false, title: 'The location is retired' },
   RULE_BROKEN_BY_CONTENT: {
     status: 409,
@@ -38,6 +40,7 @@ export const ERRORS = {
     retryable: false,
     title: 'The location does not take this type of sample',
   },
+  RULE_NOT_MET: { status: 409, retryable: false, title: 'A rule of the place refuses the sample' },
   SAMPLE_BUSY: { status: 409, retryable: false, title: 'Another job has the sample' },
   SAMPLE_NOT_STORED: { status: 409, retryable: false, title: 'The sample is not where this can be done' },
   EXPOSURE_BUDGET: {

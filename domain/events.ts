@@ -11,6 +11,7 @@ export const EVENT_TYPES = [
   'identity.session.opened',
   'identity.session.closed',
   'storage.location_type.created',
+  'storage.location_type.changed',
   'storage.location.created',
   'storage.location.changed',
   'storage.location.retired',
@@ -27,6 +28,8 @@ export const EVENT_TYPES = [
   'storage.sample.verified', // a person scanned it where it is
   'storage.sample.found', // custody known again, by an operator's answer
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
+  'storage.reservation.created', // positions are set aside for a project
+  'storage.reservation.released',
   'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',
@@ -65,6 +68,7 @@ export const AGGREGATES = [
   'exposure_budget',
   'picklist',
   'schedule',
+  'reservation',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

@@ -4,15 +4,36 @@ import { DomainError } from './errors.ts';
 export const LABEL_SCHEMES = ['number', 'upper', 'lower', 'roman_upper', 'roman_lower'] as const;
 export type LabelScheme = (typeof LABEL_SCHEMES)[number];
 
+/** How a position is named: by row and column (`C5`), by its number (`23`), or not at all: things lie loose in it. */
+export const LABELLINGS = ['two_dimensional', 'linear', 'none'] as const;
+export type Labelling = (typeof LABELLINGS)[number];
+
+/** Which way numbers and filling go first from the origin: along a row, or along a column. */
+export const DIRECTIONS = ['horizontal', 'vertical'] as const;
+export type Direction = (typeof DIRECTIONS)[number];
+
+/**
+ * The corner where rows, columns and numbers begin, as one looks at the container: stacks count from the bottom, plates
+ * from the top left. Two directions from four corners are the eight fill orders.
+ */
+export const ORIGINS = ['top_left', 'top_right', 'bottom_left', 'bottom_right'] as const;
+export type Origin = (typeof ORIGINS)[number];
+
 /** The positions of one container: its size and how people name them. */
 export interface Grid {
   readonly rows: number;
   readonly columns: number;
   readonly rowLabels: LabelScheme;
   readonly columnLabels: LabelScheme;
+  /** two-dimensional unless said */
+  readonly labelling?: Labelling;
+  /** horizontal first unless said */
+  readonly direction?: Direction;
+  /** top left unless said */
+  readonly origin?: Origin;
 }
 
-/** A cell of a grid; both numbers are zero-based, from the top left. */
+/** A cell of a grid; both numbers are zero-based and count from the grid's origin, as its labels do. */
 export interface Cell {
   readonly row: number;
   readonly column: number;
@@ -110,25 +131,54 @@ function needsSeparator(grid: Grid): boolean {
   return (grid.rowLabels === 'number') === (grid.columnLabels === 'number');
 }
 
-/** The canonical label of a cell, e.g. `C5`; `3-5` or `C-V` where both axes are of one kind. */
+/** What stands for the position of a thing that lies loose in its container. */
+export const LOOSE = 'loose';
+
+/**
+ * The canonical label of a cell, e.g. `C5`; `3-5` or `C-V` where both axes are of one kind; `23` where positions are
+ * numbered; `loose` where they are not named.
+ */
 export function cellLabel(cell: Cell, grid: Grid): string {
+  if (grid.labelling === 'none') return LOOSE;
+  if (grid.labelling === 'linear') return String(cellOrdinal(cell, grid));
   const row = axisLabel(cell.row, grid.rowLabels);
   const column = axisLabel(cell.column, grid.columnLabels);
   return needsSeparator(grid) ? `${row}-${column}` : `${row}${column}`;
 }
 
-/** 1..N, row by row from the top left: fill order and a robot's slot. */
+/** 1..N from the origin in the grid's direction: linear label, fill order and a robot's slot. */
 export function cellOrdinal(cell: Cell, grid: Grid): number {
-  return cell.row * grid.columns + cell.column + 1;
+  return grid.direction === 'vertical'
+    ? cell.column * grid.rows + cell.row + 1
+    : cell.row * grid.columns + cell.column + 1;
 }
 
-/** The cell with a number 1..N, counted row by row or column by column; null outside the grid. */
-export function cellAt(ordinal: number, grid: Grid, order: 'rows' | 'columns' = 'rows'): Cell | null {
+/** How a bare number counts: along rows or down columns. */
+export type Numbering = 'rows' | 'columns';
+
+/** The cell with a number 1..N, counted in the grid's direction unless another is said; null outside the grid. */
+export function cellAt(ordinal: number, grid: Grid, numbering: Numbering = numberingOf(grid)): Cell | null {
   if (!Number.isInteger(ordinal) || ordinal < 1 || ordinal > capacity(grid)) return null;
   const index = ordinal - 1;
-  return order === 'rows'
+  return numbering === 'rows'
     ? { row: Math.floor(index / grid.columns), column: index % grid.columns }
     : { row: index % grid.rows, column: Math.floor(index / grid.rows) };
+}
+
+function numberingOf(grid: Grid): Numbering {
+  return grid.direction === 'vertical' ? 'columns' : 'rows';
+}
+
+/**
+ * Where a cell is drawn, as one looks at the container: zero-based from the top left. Its own inverse: the cell at a
+ * drawn place is found by the same turn.
+ */
+export function drawnAt(cell: Cell, grid: Grid): Cell {
+  const { origin = 'top_left' } = grid;
+  return {
+    row: origin.startsWith('bottom') ? grid.rows - 1 - cell.row : cell.row,
+    column: origin.endsWith('right') ? grid.columns - 1 - cell.column : cell.column,
+  };
 }
 
 /** Every cell, row by row. */
@@ -139,8 +189,10 @@ export function cells(grid: Grid): Cell[] {
   }));
 }
 
-/** `rows A–H and columns 1–12`, for messages. */
+/** `rows A–H and columns 1–12`, for messages; `positions 1–81` where they are numbered. */
 export function describeGrid(grid: Grid): string {
+  if (grid.labelling === 'none') return 'no named positions: things lie loose in it';
+  if (grid.labelling === 'linear') return `positions 1–${capacity(grid)}`;
   const span = (count: number, scheme: LabelScheme, one: string, many: string) =>
     count === 1
       ? `${one} ${axisLabel(0, scheme)}`
@@ -167,10 +219,11 @@ function splitLabel(text: string, grid: Grid): Cell | null {
 /**
  * Reads a position as people and scanners write it: `A1`, `A01`, `a1`, a number 1..N, or a pair `1,5` (row, column,
  * both from 1).
- * @param numbering how a bare number counts: along rows (the default) or down columns
+ * @param numbering how a bare number counts; as the grid's positions are numbered unless said
  * @returns null when the text names no cell of the grid
  */
-export function findCell(text: string, grid: Grid, numbering: 'rows' | 'columns' = 'rows'): Cell | null {
+export function findCell(text: string, grid: Grid, numbering?: Numbering): Cell | null {
+  if (grid.labelling === 'none') return null;
   const trimmed = text.trim();
   if (/^\d{1,7}$/.test(trimmed)) return cellAt(Number(trimmed), grid, numbering);
   const cell = splitLabel(trimmed, grid);
@@ -182,12 +235,7 @@ export function findCell(text: string, grid: Grid, numbering: 'rows' | 'columns'
  * @param container how a person knows it, e.g. `box B-7`
  * @throws DomainError POSITION_UNKNOWN naming the container and its grid
  */
-export function parseCell(
-  text: string,
-  grid: Grid,
-  container: string,
-  numbering: 'rows' | 'columns' = 'rows',
-): Cell {
+export function parseCell(text: string, grid: Grid, container: string, numbering?: Numbering): Cell {
   const cell = findCell(text, grid, numbering);
   if (cell) return cell;
   throw new DomainError(

@@ -1,5 +1,5 @@
 import { DomainError } from './errors.ts';
-import type { LabelScheme } from './grid.ts';
+import type { Grid } from './grid.ts';
 import type { Zone } from './zone.ts';
 
 /** A kind of place in the tree: data, not code, so that a laboratory can have its own. */
@@ -12,13 +12,20 @@ export interface LocationType {
   readonly allowedParents: readonly string[];
   /** the zone it has unless the location says otherwise: set for units that make their own temperature */
   readonly zone: Zone | null;
-  /** its positions; null = it has none: a place for other places, or for loose things */
-  readonly grid: {
-    readonly rows: number;
-    readonly columns: number;
-    readonly rowLabels: LabelScheme;
-    readonly columnLabels: LabelScheme;
-  } | null;
+  /** its positions; null = it has none: a place for other places */
+  readonly grid: Grid | null;
+  /** things lie in it without positions that anybody names: bags, bins */
+  readonly loose?: Loose | null;
+}
+
+/** A container without positions: how many things it takes, 1–1000; null = as many as there are. */
+export interface Loose {
+  readonly capacity: number | null;
+}
+
+/** The positions of a container in which things lie loose: nobody names them, each holds one thing. */
+export function looseGrid({ capacity }: Loose): Grid {
+  return { rows: 1, columns: capacity ?? 1, rowLabels: 'upper', columnLabels: 'number', labelling: 'none' };
 }
 
 /** Code of the type whose containers take tubes that cannot go back to their place: the system stores nothing else there. */
@@ -73,7 +80,8 @@ export const DEFAULT_LOCATION_TYPES: readonly LocationType[] = [
   place('rack', 'Rack', [...UNITS, 'shelf']),
   place('drawer', 'Drawer', [...UNITS, 'shelf', 'rack']),
   place('tray', 'Tray', [...UNITS, 'shelf', 'rack', 'drawer']),
-  place('bin', 'Bin', INSIDE),
+  { ...place('bin', 'Bin', INSIDE), loose: { capacity: null } },
+  { ...place('bag', 'Bag', [...INSIDE, 'bin']), loose: { capacity: null } },
   box('box_5x5', 'Box 5×5', 5, 5),
   box('box_9x9', 'Box 9×9', 9, 9),
   box('box_10x10', 'Box 10×10', 10, 10),

@@ -12,6 +12,11 @@ export interface NewSample {
   readonly type: string;
   readonly project: string | null;
   readonly zone: Zone;
+  /** what rules of places may ask; left out = none */
+  readonly class?: string | null;
+  readonly hazard?: string | null;
+  readonly owner?: string | null;
+  readonly quarantine?: boolean;
 }
 
 /** What a job was asked to do: stored in `job.input.order`, read by its first step. */

@@ -45,6 +45,8 @@ export const PERMISSIONS = {
   'sample.move': BENCH,
   'sample.retrieve': BENCH,
   'sample.verify': BENCH,
+  'reservation.read': MEMBERS,
+  'reservation.edit': BENCH,
   'job.read': MEMBERS,
   'job.confirm': BENCH,
   'job.hand_over': BENCH,

@@ -1,10 +1,9 @@
+import { judgeRules, LOCATION_RULES, type LocationRules, type SampleTraits } from './location-rules.ts';
 import { ZONE_NAMES, ZONES, type Zone } from './zone.ts';
 
 /** What a sample needs of the place it goes to. */
-export interface SampleNeed {
+export interface SampleNeed extends SampleTraits {
   readonly zone: Zone;
-  readonly type: string;
-  readonly project: string | null;
 }
 
 /** A container that may take the sample, as it is now. */
@@ -18,6 +17,10 @@ export interface ContainerCandidate {
   readonly zone: Zone | null;
   /** accepted kinds of sample; null = any */
   readonly sampleTypes: readonly string[] | null;
+  /** what else is in force there; left out = nothing */
+  readonly rules?: LocationRules;
+  /** what is in it already, where it is for one of a kind; left out or null = it is empty */
+  readonly held?: SampleTraits | null;
   readonly total: number;
   readonly occupied: number;
   readonly reserved: number;
@@ -34,12 +37,21 @@ export interface ContainerCandidate {
   readonly projectSeen: number;
   /** the unit's door is opened anyway: a tube of the project or a job under way is in it */
   readonly doorOpens: boolean;
+  /** reserved positions that are set aside for the sample's project; left out = none */
+  readonly setAside?: number;
   /** creation order among the candidates, 0 first */
   readonly order: number;
 }
 
 /** The hard rules, in the order in which they are checked. */
-export const PLACEMENT_RULES = ['in_service', 'temperature', 'type', 'reach', 'capacity'] as const;
+export const PLACEMENT_RULES = [
+  'in_service',
+  'temperature',
+  'type',
+  ...LOCATION_RULES,
+  'reach',
+  'capacity',
+] as const;
 export type PlacementRule = (typeof PLACEMENT_RULES)[number];
 
 /** One rule's verdict on one container. */
@@ -50,11 +62,13 @@ export interface RuleVerdict {
   readonly detail: string;
 }
 
-/** Points of a container: a project kept together outweighs a door, a door outweighs the fill. */
+/** Points of a container: a block set aside outweighs a project kept together, which outweighs a door, a door outweighs the fill. */
 export interface PlacementScore {
   readonly total: number;
   /** 0, or 100–150 by the share of the project's tubes that are here */
   readonly keepTogether: number;
+  /** 200 where positions are set aside for the project; left out = none are */
+  readonly setAside?: number;
   /** 10 when no further door is opened */
   readonly door: number;
   /** 0–1: how full it is, so that one container is filled before the next is begun */
@@ -86,6 +100,7 @@ export interface RankedContainer {
 
 const KEEP_TOGETHER_POINTS = 100;
 const KEEP_TOGETHER_SHARE_POINTS = 50;
+const SET_ASIDE_POINTS = 200;
 const DOOR_POINTS = 10;
 
 /**
@@ -109,7 +124,14 @@ export function describeZone(zone: Zone): string {
 
 /** Positions of a container that may be given away. */
 export function openPositions(candidate: ContainerCandidate): number {
-  return candidate.total - candidate.occupied - candidate.reserved - candidate.blocked + candidate.expired;
+  return (
+    candidate.total -
+    candidate.occupied -
+    candidate.reserved -
+    candidate.blocked +
+    candidate.expired +
+    (candidate.setAside ?? 0)
+  );
 }
 
 /** Judges one container by the hard rules; all are checked, so that an explanation can name each. */
@@ -147,6 +169,7 @@ export function checkRules(need: SampleNeed, candidate: ContainerCandidate): Rul
             : `it takes ${sampleTypes.join(', ') || 'nothing'}, not ${need.type}`,
     },
   ];
+  verdicts.push(...judgeRules(need, candidate.rules ?? {}, candidate.held ?? null));
   if (candidate.reachable !== null) {
     verdicts.push({
       rule: 'reach',
@@ -173,10 +196,12 @@ export function scoreContainer(candidate: ContainerCandidate): PlacementScore {
         KEEP_TOGETHER_SHARE_POINTS * (candidate.projectHere / Math.max(1, candidate.projectSeen))
       : 0;
   const door = candidate.doorOpens ? DOOR_POINTS : 0;
+  const setAside = (candidate.setAside ?? 0) > 0 ? SET_ASIDE_POINTS : 0;
   const fill = candidate.total > 0 ? (candidate.occupied + candidate.reserved) / candidate.total : 0;
   const round = (points: number) => Math.round(points * 1000) / 1000;
   return {
-    total: round(keepTogether + door + fill),
+    total: round(setAside + keepTogether + door + fill),
+    ...(setAside > 0 && { setAside }),
     keepTogether: round(keepTogether),
     door,
     fill: round(fill),
@@ -214,6 +239,7 @@ function lostBecause(chosen: PlacementScore, rival: RankedContainer, ahead: bool
   if (ahead) return 'its free positions were being taken at the same moment';
   const score = rival.score;
   if (!score || score.total === chosen.total) return 'equal in points, but created later';
+  if ((score.setAside ?? 0) < (chosen.setAside ?? 0)) return 'nothing in it is set aside for the project';
   if (score.keepTogether < chosen.keepTogether) {
     return rival.candidate.projectHere > 0
       ? `it holds fewer of the project's tubes (${rival.candidate.projectHere} of the newest ${rival.candidate.projectSeen})`

@@ -46,8 +46,12 @@ export const NewBarcode = Reference.refine((code) => !z.guid().safeParse(code).s
 
 export const PositionLabel = z
   .string()
-  .regex(/^[A-Za-z0-9]{1,12}(?:-[A-Za-z0-9]{1,12})?$/, { error: 'a position such as C5' })
-  .openapi({ description: 'Row and column of the container.', example: 'C5' });
+  .regex(/^[A-Za-z0-9]{1,12}(?:[-,:/ ][A-Za-z0-9]{1,12})?$/, { error: 'a position such as C5' })
+  .openapi({
+    description:
+      'Row and column of the container: `C5`, `c05`, `3,5`, or its number; `loose` where it has no positions.',
+    example: 'C5',
+  });
 
 /** Where a tube shall go. */
 export const TargetChoice = z
@@ -102,10 +106,20 @@ export const ScanRequest = z
   .openapi('ScanRequest');
 export type ScanRequest = z.infer<typeof ScanRequest>;
 
+const trait = () => z.string().trim().min(1).max(100).optional();
+/** What rules of places may ask of a sample. */
+export const Traits = {
+  class: trait().openapi({ description: 'A family of types.', example: 'blood derivative' }),
+  hazard: trait().openapi({ example: 'BSL-2' }),
+  owner: trait(),
+  quarantine: z.boolean().optional().openapi({ description: 'true: it must not stand among others.' }),
+};
+
 export const newSampleFields = {
   barcode: NewBarcode,
   type: z.string().trim().min(1).max(100).openapi({ example: 'plasma' }),
   project: z.string().trim().min(1).max(100).optional().openapi({ example: 'HEART-2' }),
+  ...Traits,
   zone: ZoneName.openapi({ description: 'The temperature the sample needs.' }),
 };
 const placementFields = {

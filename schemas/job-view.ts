@@ -22,7 +22,18 @@ export const FaultAnswerName = z.enum([
   'retry_undo',
 ]);
 export const NextStepName = z.enum(['release', 'go_on']);
-const RuleName = z.enum(['in_service', 'temperature', 'type', 'reach', 'capacity']);
+export const RuleName = z.enum([
+  'in_service',
+  'temperature',
+  'type',
+  'class',
+  'project',
+  'hazard',
+  'quarantine',
+  'exclusive',
+  'reach',
+  'capacity',
+]);
 
 /** A position as people and other services see it. */
 export const Place = z
@@ -35,6 +46,10 @@ const PlacementScore = z
     keepTogether: z
       .number()
       .openapi({ description: '0, or 100 to 150 by the share of the project’s tubes that stand here.' }),
+    setAside: z
+      .number()
+      .optional()
+      .openapi({ description: '200 where positions are reserved for the project.' }),
     door: z.number().openapi({ description: '10 when no further door has to be opened.' }),
     fill: z
       .number()

@@ -1,9 +1,13 @@
 import { z } from '@hono/zod-openapi';
-import { NewBarcode, PositionLabel, Reference, ZoneName } from './automation.ts';
+import { NewBarcode, PositionLabel, Reference, Traits, ZoneName } from './automation.ts';
+import { RuleName } from './job-view.ts';
 import { Id, Instant } from './problem.ts';
 
 /** Lists of domain/grid.ts and domain/custody.ts; the compiler compares them where requests and replies are made. */
 const LabelSchemeName = z.enum(['number', 'upper', 'lower', 'roman_upper', 'roman_lower']);
+const LabellingName = z.enum(['two_dimensional', 'linear', 'none']);
+const DirectionName = z.enum(['horizontal', 'vertical']);
+const OriginName = z.enum(['top_left', 'top_right', 'bottom_left', 'bottom_right']);
 const CustodyName = z.enum(['position', 'handoff', 'carrier', 'person', 'transit', 'disposed', 'unknown']);
 const WitnessName = z.enum(['sensor', 'barcode', 'person', 'two_persons', 'asserted']);
 
@@ -22,15 +26,54 @@ const SampleTypes = z
     example: ['plasma', 'serum'],
   });
 
+const Names = z.array(z.string().trim().min(1).max(100)).min(1).max(100);
+export const LocationRules = z
+  .strictObject({
+    sampleClasses: Names.optional().openapi({ description: 'Accepted classes of sample.' }),
+    projects: Names.optional().openapi({ description: 'Accepted projects.' }),
+    hazards: Names.optional().openapi({
+      description: 'Accepted hazards; samples without a known hazard are accepted.',
+      example: ['BSL-1', 'BSL-2'],
+    }),
+    exclusive: z
+      .array(z.enum(['project', 'type', 'owner']))
+      .min(1)
+      .max(3)
+      .optional()
+      .openapi({ description: 'All tubes of one container are alike in this.' }),
+    quarantine: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'It takes samples in quarantine, and no others.' }),
+  })
+  .openapi('LocationRules', { description: 'Beyond temperature and type; in force on all below, too.' });
+
 const GridRequest = z
   .strictObject({
     rows: z.int().min(1).max(1000),
     columns: z.int().min(1).max(1000),
     rowLabels: LabelSchemeName.default('upper'),
     columnLabels: LabelSchemeName.default('number'),
+    labelling: z.enum(['two_dimensional', 'linear']).default('two_dimensional').openapi({
+      description:
+        'How a position is named: `C5`, or `23`. Either is taken on input, as are `c05` and `3,5`.',
+    }),
+    direction: DirectionName.default('horizontal').openapi({
+      description: 'Which way numbers and filling go first from the origin.',
+    }),
+    origin: OriginName.default('top_left').openapi({
+      description: 'The corner where rows, columns and numbers begin, as one looks at it.',
+    }),
   })
   .refine((grid) => grid.rows * grid.columns <= 10_000, { error: 'should have at most 10000 positions' })
   .openapi('GridRequest');
+
+const LooseRequest = z
+  .strictObject({
+    capacity: z.int().min(1).max(1000).optional().openapi({ description: 'Left out: as many as there are.' }),
+  })
+  .openapi('LooseRequest', { description: 'Things lie in it without positions: bags, bins.' });
+const ONE_SHAPE = { error: 'has either a grid or loose things, not both', path: ['loose'] };
 
 const RobotAddress = z
   .strictObject({ cassette: z.int().min(0).max(65_535), level: z.int().min(0).max(65_535) })
@@ -46,10 +89,13 @@ export const NewLocationRequest = z
     barcode: NewBarcode.optional().openapi({ description: 'What is printed on it.', example: 'BOX-7' }),
     zone: ZoneName.optional().openapi({ description: 'Left out: as its type or its parent.' }),
     sampleTypes: SampleTypes.optional(),
+    rules: LocationRules.optional(),
     grid: GridRequest.optional().openapi({ description: 'Left out: as its type.' }),
+    loose: LooseRequest.optional().openapi({ description: 'Left out: as its type.' }),
     handoff: z.boolean().optional().openapi({ description: 'People and robots give each other tubes here.' }),
     robotAddress: RobotAddress.optional(),
   })
+  .refine((location) => !(location.grid && location.loose), ONE_SHAPE)
   .openapi('NewLocationRequest');
 
 /** Everything a person may change; what is left out is taken away. */
@@ -62,9 +108,45 @@ export const LocationEditRequest = z
     }),
     zone: ZoneName.optional(),
     sampleTypes: SampleTypes.optional(),
+    rules: LocationRules.optional(),
     robotAddress: RobotAddress.optional(),
   })
   .openapi('LocationEditRequest');
+
+const Pattern = z.string().trim().min(1).max(100);
+export const ReplicateRequest = z
+  .strictObject({
+    parentId: Reference.optional().openapi({ description: 'Left out: where the original stands.' }),
+    copies: z.int().min(1).max(100).default(1),
+    firstNumber: z.int().min(0).max(999_999).default(1),
+    name: Pattern.openapi({
+      description:
+        'Of each copy: `{n}` is its number, `{n:3}` in three digits, `{name}` the name of the original.',
+      example: 'R-{n:2}',
+    }),
+    barcode: Pattern.optional().openapi({
+      description:
+        'For each location of a copy whose original has a barcode: `{barcode}` is the original’s. Left out: they get none.',
+      example: '{barcode}-{n}',
+    }),
+  })
+  .openapi('ReplicateRequest');
+
+export const RelocateRequest = z
+  .strictObject({
+    parentId: Reference.optional().openapi({ description: 'Id or barcode; left out: the root.' }),
+  })
+  .openapi('RelocateRequest');
+
+export const ResizeRequest = z
+  .union([
+    z
+      .strictObject({ rows: z.int().min(1).max(1000), columns: z.int().min(1).max(1000) })
+      .refine((grid) => grid.rows * grid.columns <= 10_000, { error: 'should have at most 10000 positions' }),
+    z.strictObject({ capacity: z.int().min(1).max(1000) }),
+    z.strictObject({ unlimited: z.literal(true) }),
+  ])
+  .openapi('ResizeRequest');
 
 export const BlockRequest = z
   .strictObject({
@@ -73,6 +155,36 @@ export const BlockRequest = z
   })
   .openapi('BlockRequest');
 export const UnblockRequest = z.strictObject({ position: PositionLabel }).openapi('UnblockRequest');
+
+export const CanHoldRequest = z
+  .union([
+    z.strictObject({ sample: Reference.openapi({ description: 'Id or barcode.' }) }),
+    z.strictObject({
+      type: SampleType,
+      zone: ZoneName,
+      project: z.string().trim().min(1).max(100).optional(),
+      ...Traits,
+    }),
+  ])
+  .openapi('CanHoldRequest', { description: 'A sample, or what one would be.' });
+export const CanHold = z
+  .object({
+    locationId: Id,
+    canHold: z.boolean(),
+    rules: z.array(z.object({ rule: RuleName, passed: z.boolean(), detail: z.string() })),
+    position: z
+      .object({
+        positionId: Id,
+        containerId: Id,
+        containerName: z.string(),
+        containerBarcode: z.string().optional(),
+        label: z.string(),
+      })
+      .optional()
+      .openapi({ description: 'What the system would choose now; nothing is reserved.' }),
+  })
+  .openapi('CanHold');
+export type CanHold = z.infer<typeof CanHold>;
 
 export const VerifyRequest = z
   .strictObject({
@@ -141,8 +253,19 @@ const counts = {
 };
 const PositionCounts = z.object(counts).openapi('PositionCounts');
 const GridView = z
-  .object({ rows: z.int(), columns: z.int(), rowLabels: LabelSchemeName, columnLabels: LabelSchemeName })
+  .object({
+    rows: z.int(),
+    columns: z.int(),
+    rowLabels: LabelSchemeName,
+    columnLabels: LabelSchemeName,
+    labelling: LabellingName,
+    direction: DirectionName,
+    origin: OriginName,
+  })
   .openapi('Grid');
+const LooseView = z
+  .object({ capacity: z.int().optional().openapi({ description: 'Absent: no limit.' }) })
+  .openapi('Loose');
 
 const locationFields = {
   id: Id,
@@ -159,9 +282,18 @@ const locationFields = {
       zone: ZoneName.optional(),
       range: z.object({ minC: z.number(), maxC: z.number() }).optional().openapi({ description: '°C' }),
       sampleTypes: z.array(z.string()).optional().openapi({ description: 'Absent: any.' }),
+      sampleClasses: z.array(z.string()).optional(),
+      projects: z.array(z.string()).optional(),
+      hazards: z.array(z.string()).optional(),
+      exclusive: z.array(z.enum(['project', 'type', 'owner'])).optional(),
+      quarantine: z.boolean().optional(),
     })
     .openapi({ description: 'In force: own, of the type, or inherited.' }),
-  grid: GridView.optional().openapi({ description: 'Absent: it has no positions.' }),
+  ownRules: LocationRules.optional().openapi({ description: 'Set on the location itself.' }),
+  grid: GridView.optional().openapi({ description: 'Absent: it has no named positions.' }),
+  loose: LooseView.optional().openapi({
+    description: 'Things lie in it without positions; without a limit `positions` counts what is in it.',
+  }),
   handoff: z.boolean(),
   robotAddress: RobotAddress.optional(),
   positions: PositionCounts.optional().openapi({ description: 'Its own positions.' }),
@@ -179,6 +311,7 @@ export const LocationNode: z.ZodType<LocationNode> = z
 export const LocationPage = z
   .object({ locations: z.array(Location), nextCursor: z.string().optional() })
   .openapi('LocationPage');
+export const LocationList = z.object({ locations: z.array(Location) }).openapi('LocationList');
 export const LocationTree = z.object({ tree: z.array(LocationNode) }).openapi('LocationTree');
 
 export const Capacity = z
@@ -211,10 +344,14 @@ export const LocationMap = z
       z.object({
         positionId: Id,
         label: z.string(),
-        row: z.int(),
+        row: z.int().openapi({ description: 'From 1, as labels count: from the origin.' }),
         column: z.int(),
+        drawn: z
+          .object({ row: z.int(), column: z.int() })
+          .openapi({ description: 'From 1, from the top left as one looks at it.' }),
         state: z.enum(['free', 'reserved', 'occupied', 'blocked']),
         blockedReason: z.string().optional(),
+        reservationId: Id.optional().openapi({ description: 'It is set aside by this reservation.' }),
         jobId: Id.optional(),
         leaseExpiresAt: Instant.optional(),
         sample: z
@@ -233,10 +370,34 @@ const LocationTypeFields = {
   zone: ZoneName.optional().openapi({ description: 'For units that make their own temperature.' }),
 };
 export const NewLocationTypeRequest = z
-  .strictObject({ ...LocationTypeFields, grid: GridRequest.optional() })
+  .strictObject({ ...LocationTypeFields, grid: GridRequest.optional(), loose: LooseRequest.optional() })
+  .refine((type) => !(type.grid && type.loose), ONE_SHAPE)
   .openapi('NewLocationTypeRequest');
+/** Everything a person may change; what is left out is taken away. */
+export const LocationTypeEditRequest = z
+  .strictObject({
+    name: LocationName,
+    allowedParents: LocationTypeFields.allowedParents,
+    zone: LocationTypeFields.zone,
+    grid: GridRequest.optional(),
+    loose: LooseRequest.optional(),
+  })
+  .refine((type) => !(type.grid && type.loose), ONE_SHAPE)
+  .openapi('LocationTypeEditRequest');
+export const LocationTypeParams = z.object({
+  code: z
+    .string()
+    .max(50)
+    .openapi({ param: { name: 'code', in: 'path' }, example: 'box_9x9' }),
+});
 export const LocationType = z
-  .object({ id: Id, ...LocationTypeFields, grid: GridView.optional(), version: z.int() })
+  .object({
+    id: Id,
+    ...LocationTypeFields,
+    grid: GridView.optional(),
+    loose: LooseView.optional(),
+    version: z.int(),
+  })
   .openapi('LocationType');
 export type LocationType = z.infer<typeof LocationType>;
 export const LocationTypeList = z.object({ types: z.array(LocationType) }).openapi('LocationTypeList');
@@ -286,6 +447,10 @@ export const Sample = z
     type: z.string(),
     project: z.string().optional(),
     zone: ZoneName.openapi({ description: 'The temperature it needs.' }),
+    class: z.string().optional(),
+    hazard: z.string().optional(),
+    owner: z.string().optional(),
+    quarantine: z.boolean().optional().openapi({ description: 'true: it must not stand among others.' }),
     ...whereabouts,
     aiOptimized: z.boolean().openapi({ description: 'The system chose the place.' }),
     jobId: Id.optional().openapi({ description: 'The live job that has it.' }),

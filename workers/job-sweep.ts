@@ -7,6 +7,7 @@ import {
 import type { Database } from '../db/connection.ts';
 import { isJobLive, type JobRecord, quietJobs, unstartedJobs } from '../db/jobs.ts';
 import { freeLapsedLeases } from '../db/places.ts';
+import { freeExpiredReservations } from '../db/reservations.ts';
 import { inTenant } from '../db/tenancy.ts';
 import { CONTROL_QUEUE, workflowIds } from '../workflows/ids.ts';
 import { RECONCILE_JOB, type ReconcileInput } from '../workflows/messages/reconcile.ts';
@@ -96,7 +97,11 @@ export async function sweepTenant(deps: SweepDependencies, tenantId: string): Pr
     (afterId) => quietJobs(deps.db, tenantId, deps.quietMs, afterId),
     async (job) => ((await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled'),
   );
-  const freed = await inTenant(deps.db, tenantId, (tx) => freeLapsedLeases(tx, tenantId));
+  const freed = await inTenant(
+    deps.db,
+    tenantId,
+    async (tx) => (await freeLapsedLeases(tx, tenantId)) + (await freeExpiredReservations(tx, tenantId)),
+  );
   const { started, reconciled, failed } = counts;
   return { started, reconciled, freed, failed };
 }

@@ -1,19 +1,27 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
-import { createLocationType, listLocationTypes } from '../../db/location-types.ts';
-import { LocationType, LocationTypeList, NewLocationTypeRequest } from '../../schemas/storage.ts';
+import { createLocationType, editLocationType, listLocationTypes } from '../../db/location-types.ts';
+import {
+  LocationType,
+  LocationTypeEditRequest,
+  LocationTypeList,
+  LocationTypeParams,
+  NewLocationTypeRequest,
+} from '../../schemas/storage.ts';
 import type { ApiEnv, AppDependencies } from '../dependencies.ts';
+import { etagOf, versionFromIfMatch } from '../etag.ts';
 import { presentLocationType } from '../locations.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { EXAMPLE_ID } from './examples.ts';
-import { BODY_REFUSALS } from './location-parts.ts';
+import { BODY_REFUSALS, IfMatchHeader, withEtag } from './location-parts.ts';
+import { GRID_EXAMPLE } from './storage-examples.ts';
 
 const TYPE_EXAMPLE = {
   id: EXAMPLE_ID,
   code: 'box_9x9',
   name: 'Box 9×9',
   allowedParents: ['freezer', 'shelf', 'rack'],
-  grid: { rows: 9, columns: 9, rowLabels: 'upper' as const, columnLabels: 'number' as const },
+  grid: GRID_EXAMPLE,
   version: 1,
 };
 
@@ -47,6 +55,36 @@ const createTypeRoute = createRoute({
   },
 });
 
+const editTypeRoute = createRoute({
+  ...secured('location.edit'),
+  method: 'put',
+  path: '/storage/location-types/{code}',
+  tags: ['Storage'],
+  summary: 'Change a type: where it may stand and its zone at once, its positions for new locations',
+  request: {
+    params: LocationTypeParams,
+    headers: IfMatchHeader,
+    body: body(LocationTypeEditRequest, {
+      name: 'Box 9×9',
+      allowedParents: ['freezer', 'shelf', 'rack', 'drawer'],
+      grid: { rows: 9, columns: 9, labelling: 'linear' },
+    }),
+  },
+  responses: {
+    200: withEtag(reply(LocationType, 'The type as it is now.', { ...TYPE_EXAMPLE, version: 2 })),
+    ...problems(
+      'MALFORMED_BODY',
+      'BODY_TOO_LARGE',
+      'UNSUPPORTED_MEDIA_TYPE',
+      'VALIDATION',
+      'NOT_FOUND',
+      'PRECONDITION_REQUIRED',
+      'PRECONDITION_FAILED',
+      'RULE_BROKEN_BY_CONTENT',
+    ),
+  },
+});
+
 /** Types of location: those every laboratory has, and its own. */
 export function locationTypeRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
@@ -68,6 +106,7 @@ export function locationTypeRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv>
         allowedParents: request.allowedParents,
         zone: request.zone ?? null,
         grid: request.grid ?? null,
+        loose: request.loose ? { capacity: request.loose.capacity ?? null } : null,
       },
       (tx, entered) =>
         rememberReply(c, tx, {
@@ -77,6 +116,19 @@ export function locationTypeRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv>
         }),
     );
     return c.json(presentLocationType(type), 201);
+  });
+
+  routes.openapi(editTypeRoute, async (c) => {
+    const { zone, grid, loose, ...edit } = c.req.valid('json');
+    const type = await editLocationType(db, { actor: c.var.actor, reason: 'edit' }, versionFromIfMatch(c), {
+      code: c.req.valid('param').code,
+      ...edit,
+      zone: zone ?? null,
+      grid: grid ?? null,
+      loose: loose ? { capacity: loose.capacity ?? null } : null,
+    });
+    c.header('etag', etagOf(type));
+    return c.json(presentLocationType(type), 200);
   });
 
   return routes;

@@ -13,7 +13,7 @@ import {
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import type { ApiEnv, AppDependencies } from '../dependencies.ts';
 import { etagOf, versionFromIfMatch } from '../etag.ts';
-import { presentLocation, presentNode } from '../locations.ts';
+import { presentLocation, presentNode, rulesOf } from '../locations.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { EXAMPLE_ID } from './examples.ts';
@@ -159,7 +159,9 @@ export function locationRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         barcode: request.barcode ?? null,
         zone: request.zone ?? null,
         sampleTypes: request.sampleTypes ?? null,
+        rules: rulesOf(request.rules ?? {}),
         grid: request.grid ?? null,
+        loose: request.loose ? { capacity: request.loose.capacity ?? null } : null,
         isHandoff: request.handoff ?? null,
         robotAddress: request.robotAddress ?? null,
       },
@@ -221,6 +223,7 @@ export function locationRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         barcode: edit.barcode ?? null,
         zone: edit.zone ?? null,
         sampleTypes: edit.sampleTypes ?? null,
+        rules: rulesOf(edit.rules ?? {}),
         robotAddress: edit.robotAddress ?? null,
       },
     );

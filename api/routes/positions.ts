@@ -1,13 +1,24 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import { canHold, readNeed } from '../../db/can-hold.ts';
 import { readCapacity } from '../../db/capacity.ts';
 import { blockPosition } from '../../db/location-service.ts';
 import { findLocation, locationById, readMap } from '../../db/locations.ts';
-import { mayDo } from '../../domain/permissions.ts';
-import { BlockRequest, Capacity, Location, LocationMap, UnblockRequest } from '../../schemas/storage.ts';
+import { resolveReference } from '../../db/references.ts';
+import { DomainError } from '../../domain/errors.ts';
+import { mayDo, rolesInWords } from '../../domain/permissions.ts';
+import {
+  BlockRequest,
+  CanHold,
+  CanHoldRequest,
+  Capacity,
+  Location,
+  LocationMap,
+  UnblockRequest,
+} from '../../schemas/storage.ts';
 import type { ApiEnv, AppDependencies } from '../dependencies.ts';
 import { etagOf } from '../etag.ts';
-import { presentCapacity, presentLocation, presentMap } from '../locations.ts';
+import { presentCanHold, presentCapacity, presentLocation, presentMap } from '../locations.ts';
 import { rememberReply } from '../middleware/idempotency.ts';
 import { body, createRouter, IdempotencyHeader, problems, reply, secured } from '../route.ts';
 import { EXAMPLE_ID } from './examples.ts';
@@ -44,7 +55,16 @@ const mapRoute = createRoute({
   responses: {
     200: reply(LocationMap, 'Row by row. Samples are shown to those who may read them.', {
       location: LOCATION_EXAMPLE,
-      cells: [{ positionId: EXAMPLE_ID, label: 'A1', row: 1, column: 1, state: 'free' }],
+      cells: [
+        {
+          positionId: EXAMPLE_ID,
+          label: 'A1',
+          row: 1,
+          column: 1,
+          drawn: { row: 1, column: 1 },
+          state: 'free',
+        },
+      ],
     }),
     ...problems(...LOOKUP_REFUSALS),
   },
@@ -95,6 +115,30 @@ const unblockRoute = createRoute({
   },
 });
 
+const canHoldRoute = createRoute({
+  ...secured('location.read'),
+  method: 'post',
+  path: '/storage/locations/{id}/can-hold',
+  tags: ['Storage'],
+  summary: 'Whether a place can hold a sample, rule by rule; changes nothing',
+  request: {
+    headers: IdempotencyHeader,
+    params: LocationParams,
+    body: body(CanHoldRequest, { type: 'plasma', zone: '-80', project: 'HEART-2', hazard: 'BSL-2' }),
+  },
+  responses: {
+    200: reply(CanHold, 'Each rule with its verdict.', {
+      locationId: EXAMPLE_ID,
+      canHold: false,
+      rules: [
+        { rule: 'temperature', passed: true, detail: '-80 (−85…−60 °C) is what the sample needs' },
+        { rule: 'hazard', passed: false, detail: 'it is for hazard BSL-1, not for BSL-2' },
+      ],
+    }),
+    ...problems(...BODY_REFUSALS, 'NOT_FOUND', 'BARCODE_UNKNOWN'),
+  },
+});
+
 /** The positions in a location: how many, what is in them, which are out of use. */
 export function positionRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
@@ -107,6 +151,29 @@ export function positionRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
     const { actor } = c.var;
     const map = await readMap(db, actor.tenantId, c.req.valid('param').id);
     return c.json(presentMap(map, mayDo(actor.role, 'sample.read')), 200);
+  });
+
+  routes.openapi(canHoldRoute, async (c) => {
+    const { tenantId, role } = c.var.actor;
+    const asked = c.req.valid('json');
+    if ('sample' in asked && !mayDo(role, 'sample.read')) {
+      throw new DomainError('FORBIDDEN', `Samples are read by a ${rolesInWords('sample.read')}.`, {
+        facts: { action: 'sample.read' },
+      });
+    }
+    const need =
+      'sample' in asked
+        ? await readNeed(db, tenantId, await resolveReference(db, tenantId, 'sample', asked.sample))
+        : {
+            type: asked.type,
+            zone: asked.zone,
+            project: asked.project ?? null,
+            class: asked.class ?? null,
+            hazard: asked.hazard ?? null,
+            owner: asked.owner ?? null,
+            quarantine: asked.quarantine ?? false,
+          };
+    return c.json(presentCanHold(await canHold(db, tenantId, c.req.valid('param').id, need)), 200);
   });
 
   async function block(c: Context<ApiEnv>, reference: string, position: string, reason: string | null) {

@@ -185,9 +185,10 @@ const retrievalRoute = createRoute({
 export function storageProcessRoutes(): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
   routes.openapi(storeRoute, async (c) => {
-    const { mode, priority, barcode, type, project, zone, ...fields } = c.req.valid('json');
+    const { mode, priority, target, handoff, confirmation, ...newSample } = c.req.valid('json');
     const order = orderMaker(c, { mode, priority });
-    return c.json(...(await one(c, () => order.placementOfNew({ barcode, type, project, zone }, fields))));
+    const fields = { target, handoff, confirmation };
+    return c.json(...(await one(c, () => order.placementOfNew(newSample, fields))));
   });
   routes.openapi(moveRoute, async (c) => {
     const { target, ...common } = c.req.valid('json');

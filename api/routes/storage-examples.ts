@@ -8,6 +8,16 @@ const PATH = [
 ];
 export const COUNTS_EXAMPLE = { total: 81, occupied: 20, reserved: 1, blocked: 0, free: 60 };
 
+export const GRID_EXAMPLE = {
+  rows: 9,
+  columns: 9,
+  rowLabels: 'upper',
+  columnLabels: 'number',
+  labelling: 'two_dimensional',
+  direction: 'horizontal',
+  origin: 'top_left',
+} as const;
+
 export const LOCATION_EXAMPLE: Location = {
   id: EXAMPLE_ID,
   type: 'box_9x9',
@@ -17,7 +27,7 @@ export const LOCATION_EXAMPLE: Location = {
   parentId: EXAMPLE_ID,
   path: PATH,
   rules: { zone: '-80', range: { minC: -85, maxC: -60 }, sampleTypes: ['plasma', 'serum'] },
-  grid: { rows: 9, columns: 9, rowLabels: 'upper', columnLabels: 'number' },
+  grid: GRID_EXAMPLE,
   handoff: false,
   robotAddress: { cassette: 2, level: 1 },
   positions: COUNTS_EXAMPLE,

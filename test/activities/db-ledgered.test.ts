@@ -81,11 +81,30 @@ const CASES: Readonly<Record<string, Case>> = {
     change: 'budget_seconds = 90',
   },
   schedule: { aggregate: 'schedule', idColumn: 'id', copy: { id: NEW_ID }, change: `priority = 90` },
+  reservation: {
+    aggregate: 'reservation',
+    idColumn: 'id',
+    copy: { id: NEW_ID },
+    change: `reason = 'Changed'`,
+  },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST, SCHEDULE] =
-  Array.from({ length: 12 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
+const [
+  SITE,
+  BOX,
+  POSITION,
+  SAMPLE,
+  ROBOT,
+  ALARM,
+  STATION,
+  SESSION,
+  DEVIATION,
+  BUDGET,
+  PICKLIST,
+  SCHEDULE,
+  RESERVATION,
+] = Array.from({ length: 13 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -129,6 +148,7 @@ beforeAll(async () => {
       ['exposure_budget', BUDGET ?? '', 1],
       ['picklist', PICKLIST ?? '', 1],
       ['schedule', SCHEDULE ?? '', 1],
+      ['reservation', RESERVATION ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -136,6 +156,8 @@ beforeAll(async () => {
     `INSERT INTO location_ancestor VALUES ('${t}', '${SITE}', '${SITE}', 0), ('${t}', '${BOX}', '${BOX}', 0)`,
     `INSERT INTO position (tenant_id, id, container_id, grid_row, grid_column, ordinal)
      VALUES ('${t}', '${POSITION}', '${BOX}', 0, 0, 1)`,
+    `INSERT INTO reservation (tenant_id, id, project, owner_id, reason, expires_at)
+     VALUES ('${t}', '${RESERVATION}', 'HEART', '${administrator.userId}', 'study', now() + interval '1 day')`,
     `INSERT INTO barcode VALUES ('${t}', 'TUBE-1', 'sample', '${SAMPLE}'), ('${t}', 'TUBE-2', 'sample', '${SAMPLE}')`,
     `INSERT INTO sample (tenant_id, id, barcode, type, zone, custody, holder_id, custody_since, witness)
      VALUES ('${t}', '${SAMPLE}', 'TUBE-1', 'blood', '-80', 'person', '${administrator.userId}', now(), 'barcode')`,

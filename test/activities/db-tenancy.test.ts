@@ -97,6 +97,7 @@ describe('without a tenant', () => {
     'position',
     'record_version',
     'refresh_token',
+    'reservation',
     'robot',
     'robot_fault',
     'robot_state',

@@ -291,6 +291,7 @@ describe('capacity, map and blocking', () => {
       label: 'A2',
       row: 1,
       column: 2,
+      drawn: { row: 1, column: 2 },
       state: 'free',
     });
     await refusal(409, 'POSITION_OCCUPIED', {
@@ -507,5 +508,172 @@ describe('POST /storage/samples/{id}/verify', () => {
       json: { ...request.json, sampleBarcode: 'TUBE-OTHER' },
       headers: {},
     });
+  });
+});
+
+describe('the shape of the tree', () => {
+  test('a bag is entered, limited and freed of its limit', async () => {
+    const bag = await create({ type: 'bag', parentId: 'FREEZER', name: `G${++count}` });
+    expect(bag).toMatchObject({ loose: {}, positions: { total: 0 } });
+    expect(bag).not.toHaveProperty('grid');
+    const sized = await must(200, {
+      method: 'PUT',
+      path: `/storage/locations/${bag.id}/size`,
+      json: { capacity: 5 },
+      headers: { 'if-match': '"1"' },
+    });
+    expect(sized.body).toMatchObject({ loose: { capacity: 5 }, positions: { total: 5 }, version: 2 });
+    await refusal(422, 'VALIDATION', {
+      method: 'PUT',
+      path: `/storage/locations/${bag.id}/size`,
+      json: { rows: 2, columns: 2 },
+      headers: { 'if-match': '"2"' },
+    });
+    await refusal(422, 'VALIDATION', {
+      path: '/storage/locations',
+      json: { type: 'bag', parentId: 'FREEZER', name: 'both', loose: {}, grid: { rows: 1, columns: 1 } },
+    });
+  });
+
+  test('a full box does not shrink, a rack is copied, a location does not go into itself', async () => {
+    const box = await newBox();
+    const [sample] = await fill(box, {}, 25);
+    const { barcode } = await get(`/storage/samples/${sample}`);
+    const refused = await refusal(409, 'CANNOT_SHRINK', {
+      method: 'PUT',
+      path: `/storage/locations/${box.id}/size`,
+      json: { rows: 0 + 1, columns: 0 + 1 },
+      headers: { 'if-match': '"1"' },
+    });
+    expect(refused.detail).toContain('is in position A2');
+    expect(refused.detail).not.toContain(barcode);
+    const rack = await create({
+      type: 'rack',
+      parentId: 'FREEZER',
+      name: `R${++count}`,
+      barcode: `R-${count}`,
+    });
+    await create({ type: 'box_5x5', parentId: rack.id, name: 'B', barcode: `RB-${count}` });
+    const { body } = await must(201, {
+      path: `/storage/locations/${rack.id}/replicate`,
+      json: { copies: 2, name: '{name}-{n:2}', barcode: '{barcode}-{n}' },
+    });
+    expect(body.locations.map((each: { barcode: string }) => each.barcode)).toEqual([
+      `R-${count}-1`,
+      `R-${count}-2`,
+    ]);
+    expect((await get(`/storage/locations/RB-${count}-2/map`)).cells).toHaveLength(25);
+    await refusal(409, 'LOCATION_CYCLE', {
+      method: 'PUT',
+      path: `/storage/locations/${rack.id}/parent`,
+      json: { parentId: `RB-${count}` },
+      headers: { 'if-match': '"1"' },
+    });
+  });
+
+  test('a type is changed with the version that was read', async () => {
+    const { types } = await get('/storage/location-types');
+    const type = types.find((each: { code: string }) => each.code === 'box_10x10');
+    const edit = {
+      name: type.name,
+      allowedParents: type.allowedParents,
+      grid: { rows: 10, columns: 10, labelling: 'linear' },
+    };
+    const path = '/storage/location-types/box_10x10';
+    await refusal(428, 'PRECONDITION_REQUIRED', { method: 'PUT', path, json: edit });
+    const reply = await must(200, { method: 'PUT', path, json: edit, headers: { 'if-match': '"1"' } });
+    expect(reply.headers.get('etag')).toBe('"2"');
+    const box = await newBox({ type: 'box_10x10' });
+    expect((await get(`/storage/locations/${box.id}/map`)).cells[99].label).toBe('100');
+  });
+});
+
+describe('rules of a place', () => {
+  test('are told, inherited, and asked without placing', async () => {
+    const shelf = await create({
+      type: 'shelf',
+      parentId: 'FREEZER',
+      name: `S${++count}`,
+      rules: { projects: ['HEART'], exclusive: ['owner'] },
+    });
+    expect(shelf.ownRules).toEqual({ projects: ['HEART'], exclusive: ['owner'] });
+    const box = await newBox({ parentId: shelf.id, rules: { hazards: ['BSL-1'] } });
+    expect(box).toMatchObject({
+      ownRules: { hazards: ['BSL-1'] },
+      rules: { zone: '-80', projects: ['HEART'], exclusive: ['owner'], hazards: ['BSL-1'] },
+    });
+    const ask = async (json: Record<string, unknown>) =>
+      (await must(200, { path: `/storage/locations/${box.id}/can-hold`, json })).body;
+    expect(await ask({ type: 'plasma', zone: '-80', project: 'HEART', hazard: 'BSL-1' })).toMatchObject({
+      canHold: true,
+      position: { label: 'A1', containerId: box.id },
+    });
+    const other = await newBox();
+    const [sample] = await fill(other, { project: 'LUNG' });
+    const answer = await ask({ sample });
+    expect(answer.canHold).toBe(false);
+    expect(answer.rules).toContainEqual({
+      rule: 'project',
+      passed: false,
+      detail: 'it is for project HEART, not for LUNG',
+    });
+    const [held] = await fill(box, { project: 'HEART' });
+    const edit = { name: box.name, rules: { projects: ['LUNG'] } };
+    const broken = await refusal(409, 'RULE_BROKEN_BY_CONTENT', {
+      method: 'PUT',
+      path: `/storage/locations/${box.id}`,
+      json: edit,
+      headers: { 'if-match': '"1"' },
+    });
+    expect(broken.detail).toContain((await get(`/storage/samples/${held}`)).position.label);
+    await refusal(422, 'VALIDATION', {
+      path: '/storage/locations',
+      json: { type: 'box_5x5', parentId: 'FREEZER', name: 'bad', rules: { exclusive: ['colour'] } },
+    });
+    await must(403, {
+      path: `/storage/locations/${box.id}/can-hold`,
+      json: { sample },
+      as: api.people.guest,
+    });
+  });
+});
+
+describe('reservations', () => {
+  test('a block is set aside, seen in the map, listed and given back', async () => {
+    const box = await newBox();
+    const expiresAt = new Date(Date.now() + 86_400_000).toISOString();
+    const json = {
+      location: box.id,
+      project: 'BLOCK',
+      reason: 'visit 3',
+      expiresAt,
+      count: 5,
+      consecutive: true,
+    };
+    const headers = { 'idempotency-key': `block-${box.id}` };
+    const { body } = await must(201, { path: '/storage/reservations', json, headers });
+    expect(body).toMatchObject({ project: 'BLOCK', state: 'active', expiresAt });
+    expect(body.positions.map((each: { label: string }) => each.label)).toEqual([
+      'A1',
+      'A2',
+      'A3',
+      'A4',
+      'A5',
+    ]);
+    expect((await must(201, { path: '/storage/reservations', json, headers })).body.id).toBe(body.id);
+    expect((await get(`/storage/locations/${box.id}/map`)).cells[4]).toMatchObject({
+      state: 'reserved',
+      reservationId: body.id,
+    });
+    expect((await get('/storage/reservations?project=BLOCK')).reservations).toMatchObject([{ id: body.id }]);
+    const taken = await refusal(409, 'POSITION_OCCUPIED', {
+      path: '/storage/reservations',
+      json: { location: box.id, project: 'OTHER', reason: 'x', expiresAt, positions: ['a5', 'B1'] },
+    });
+    expect(taken.facts).toEqual({ nextFree: 'B1' });
+    const released = await must(200, { method: 'POST', path: `/storage/reservations/${body.id}/release` });
+    expect(released.body).toMatchObject({ state: 'released', positions: [], version: 2 });
+    expect((await get('/storage/reservations?project=BLOCK')).reservations).toEqual([]);
+    expect(await get(`/storage/reservations/${body.id}`)).toMatchObject({ state: 'released' });
   });
 });

@@ -57,6 +57,7 @@ export async function positionsOf(store: TestStore, containerId: string): Promis
       .select('id')
       .where('tenant_id', '=', store.tenantId)
       .where('container_id', '=', containerId)
+      .where('retired_at', 'is', null)
       .orderBy('ordinal')
       .execute(),
   );
@@ -190,7 +191,7 @@ export async function wrongCounters(store: TestStore): Promise<unknown[]> {
         FROM location_count c JOIN (
           SELECT container_id, count(*) AS n, count(*) FILTER (WHERE state = 'occupied') AS o,
                  count(*) FILTER (WHERE state = 'reserved') AS r, count(*) FILTER (WHERE state = 'blocked') AS b
-          FROM position WHERE tenant_id = ${store.tenantId} GROUP BY container_id) p ON p.container_id = c.location_id
+          FROM position WHERE tenant_id = ${store.tenantId} AND retired_at IS NULL GROUP BY container_id) p ON p.container_id = c.location_id
         WHERE c.tenant_id = ${store.tenantId} AND (c.total, c.occupied, c.reserved, c.blocked) <> (p.n, p.o, p.r, p.b)`.execute(
       tx,
     ),

@@ -9,10 +9,14 @@ import {
   cellLabel,
   cellOrdinal,
   cells,
+  DIRECTIONS,
   describeGrid,
+  drawnAt,
   findCell,
   type Grid,
   LABEL_SCHEMES,
+  LOOSE,
+  ORIGINS,
   parseCell,
 } from '../../domain/grid.ts';
 
@@ -25,6 +29,9 @@ const anyGrid = fc.record({
   columns: fc.integer({ min: 1, max: 60 }),
   rowLabels: scheme,
   columnLabels: scheme,
+  labelling: fc.constantFrom('two_dimensional', 'linear'),
+  direction: fc.constantFrom(...DIRECTIONS),
+  origin: fc.constantFrom(...ORIGINS),
 });
 
 describe('labels of rows and columns', () => {
@@ -81,7 +88,8 @@ describe('positions', () => {
       fc.property(anyGrid, (grid) => {
         const all = cells(grid);
         expect(new Set(all.map((cell) => cellLabel(cell, grid))).size).toBe(capacity(grid));
-        expect(all.map((cell) => cellOrdinal(cell, grid))).toEqual(all.map((_, index) => index + 1));
+        const ordinals = all.map((cell) => cellOrdinal(cell, grid));
+        expect(ordinals.sort((a, b) => a - b)).toEqual(all.map((_, index) => index + 1));
       }),
       { numRuns: 30 },
     );
@@ -91,12 +99,76 @@ describe('positions', () => {
     fc.assert(
       fc.property(anyGrid, fc.nat(), (grid, n) => {
         const ordinal = (n % capacity(grid)) + 1;
-        const byRow = cellAt(ordinal, grid);
-        expect(byRow && cellOrdinal(byRow, grid)).toBe(ordinal);
+        const inOrder = cellAt(ordinal, grid);
+        expect(inOrder && cellOrdinal(inOrder, grid)).toBe(ordinal);
+        const byRow = cellAt(ordinal, grid, 'rows');
+        expect(byRow && byRow.row * grid.columns + byRow.column + 1).toBe(ordinal);
         const byColumn = cellAt(ordinal, grid, 'columns');
         expect(byColumn && byColumn.column * grid.rows + byColumn.row + 1).toBe(ordinal);
       }),
     );
+  });
+
+  test('a place as it is drawn is one cell’s, and back, from each corner', () => {
+    fc.assert(
+      fc.property(anyGrid, (grid) => {
+        const drawn = cells(grid).map((cell) => drawnAt(cell, grid));
+        expect(new Set(drawn.map(({ row, column }) => `${row}/${column}`)).size).toBe(capacity(grid));
+        for (const place of drawn) {
+          expect(place.row >= 0 && place.row < grid.rows).toBe(true);
+          expect(place.column >= 0 && place.column < grid.columns).toBe(true);
+          expect(drawnAt(drawnAt(place, grid), grid)).toEqual(place);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  // Numbers as one looks at a container of 2 × 3, row by row.
+  test.each([
+    ['horizontal', 'top_left', [1, 2, 3, 4, 5, 6]],
+    ['horizontal', 'top_right', [3, 2, 1, 6, 5, 4]],
+    ['horizontal', 'bottom_left', [4, 5, 6, 1, 2, 3]],
+    ['horizontal', 'bottom_right', [6, 5, 4, 3, 2, 1]],
+    ['vertical', 'top_left', [1, 3, 5, 2, 4, 6]],
+    ['vertical', 'top_right', [5, 3, 1, 6, 4, 2]],
+    ['vertical', 'bottom_left', [2, 4, 6, 1, 3, 5]],
+    ['vertical', 'bottom_right', [6, 4, 2, 5, 3, 1]],
+  ] as const)('%s first from %s', (direction, origin, expected) => {
+    const grid: Grid = { ...BOX, rows: 2, columns: 3, labelling: 'linear', direction, origin };
+    const seen = new Map(
+      cells(grid).map((cell) => {
+        const { row, column } = drawnAt(cell, grid);
+        return [row * 3 + column, cellLabel(cell, grid)];
+      }),
+    );
+    expect(Array.from({ length: 6 }, (_, index) => Number(seen.get(index)))).toEqual(expected);
+  });
+
+  test('a numbered box prints numbers and still takes labels and pairs', () => {
+    const grid: Grid = { ...BOX, labelling: 'linear' };
+    expect(cellLabel({ row: 2, column: 4 }, grid)).toBe('23');
+    for (const text of ['23', 'C5', 'c05', '3,5', '023'])
+      expect(findCell(text, grid)).toEqual({ row: 2, column: 4 });
+    expect(() => parseCell('82', grid, 'box B-7')).toThrow(/which has positions 1–81$/);
+  });
+
+  test('what lies loose has no position to be named', () => {
+    const bag: Grid = { ...BOX, rows: 1, labelling: 'none' };
+    expect(cellLabel({ row: 0, column: 3 }, bag)).toBe(LOOSE);
+    for (const text of ['1', 'A1', LOOSE, '']) expect(findCell(text, bag)).toBeNull();
+    expect(() => parseCell('4', bag, 'bag G-1')).toThrow(/things lie loose in it/);
+  });
+
+  test.each([26, 31, 52])('row %i is read back in every scheme', (row) => {
+    for (const rowLabels of LABEL_SCHEMES) {
+      for (const columnLabels of LABEL_SCHEMES) {
+        const grid: Grid = { rows: 60, columns: 48, rowLabels, columnLabels };
+        for (const column of [0, 26, 47]) {
+          expect(findCell(cellLabel({ row, column }, grid), grid)).toEqual({ row, column });
+        }
+      }
+    }
   });
 
   test.each(['A1', 'a1', 'A01', ' A1 ', '1', '1,1', '1-1', 'A-1', 'A 1'])('%j is A1 of a rack', (text) => {

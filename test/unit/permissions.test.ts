@@ -20,6 +20,8 @@ const TABLE: Readonly<Record<Action, string>> = {
   'sample.move': 'A P T R - -',
   'sample.retrieve': 'A P T R - -',
   'sample.verify': 'A P T R - -',
+  'reservation.read': 'A P T R D -',
+  'reservation.edit': 'A P T R - -',
   'job.read': 'A P T R D -',
   'job.confirm': 'A P T R - -',
   'job.hand_over': 'A P T R - -',
