@@ -22,7 +22,9 @@ import { locationRoutes } from './routes/locations.ts';
 import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
+import { rackScanRoutes } from './routes/rack-scans.ts';
 import { robotRoutes } from './routes/robots.ts';
+import { scannerProfileRoutes } from './routes/scanner-profiles.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
 import { verificationRoutes } from './routes/verification.ts';
@@ -106,6 +108,8 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', storageRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));
   app.route('/', verificationRoutes(dependencies));
+  app.route('/', rackScanRoutes(dependencies));
+  app.route('/', scannerProfileRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));

@@ -28,6 +28,14 @@ export const EVENT_TYPES = [
   'storage.sample.found', // custody known again, by an operator's answer
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.exposure_budget.changed',
+  'storage.scanner_profile.changed',
+  'storage.rack_scanner.enrolled',
+  'storage.rack_scanner.retired',
+  'storage.rack_scan.asked', // a scanner is to read a rack
+  'storage.rack_scan.read',
+  'storage.rack_scan.failed', // the scanner gave no scan
+  'storage.rack_scan.superseded', // the rack was scanned again
+  'storage.rack_scan.applied',
   'automation.robot.registered',
   'automation.robot.paused',
   'automation.robot.resumed',
@@ -65,6 +73,9 @@ export const AGGREGATES = [
   'exposure_budget',
   'picklist',
   'schedule',
+  'scanner_profile',
+  'rack_scanner',
+  'rack_scan',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

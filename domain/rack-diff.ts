@@ -27,7 +27,8 @@ export interface ExpectedPosition {
   readonly positionId: string;
   readonly cell: Cell;
   readonly state: 'free' | 'reserved' | 'occupied' | 'blocked';
-  readonly blockedReason: string | null;
+  /** blocked until a scan says what is in it */
+  readonly isDoubtful: boolean;
   readonly jobId: string | null;
   readonly sampleId: string | null;
 }
@@ -240,4 +241,32 @@ function otherBoxOf(positions: readonly PositionDiff[], locationId: string): Rac
   }
   const most = [...boxes.values()].sort((one, other) => other.tubes - one.tubes)[0];
   return most && most.tubes >= 2 && most.tubes * 2 > read ? most : null;
+}
+
+/**
+ * What has changed of the box, or of a tube that was scanned in it, between two looks at the record; a sentence each.
+ */
+export function changesBetween(before: Expectation, now: Expectation): string[] {
+  const changes: string[] = [];
+  const was = new Map(before.positions.map((position) => [position.positionId, position]));
+  for (const position of now.positions) {
+    const { state, sampleId, jobId } = was.get(position.positionId) ?? {
+      state: 'gone',
+      sampleId: null,
+      jobId: null,
+    };
+    const label = cellLabel(position.cell, now.grid);
+    if (state !== position.state) changes.push(`position ${label} was ${state} and is ${position.state} now`);
+    else if (sampleId !== position.sampleId) changes.push(`another tube is recorded in position ${label}`);
+    else if (jobId !== position.jobId)
+      changes.push(`position ${label} is held by job ${position.jobId ?? 'no more'}`);
+  }
+  if (now.positions.length !== before.positions.length) changes.push('the box has other positions');
+  const tubes = new Map(before.tubes.map((tube) => [tube.sampleId, tube]));
+  for (const { sampleId, version, jobId } of now.tubes) {
+    const tube = tubes.get(sampleId);
+    if (tube?.version !== version) changes.push(`the record of sample ${sampleId} has changed`);
+    else if (tube.jobId !== jobId) changes.push(`sample ${sampleId} belongs to job ${jobId ?? 'no more'}`);
+  }
+  return changes;
 }

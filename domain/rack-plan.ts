@@ -94,7 +94,7 @@ export function planRack(diff: RackDiff, expected: Expectation): RackPlan {
     unblocked: diff.positions.flatMap((each) => {
       const position = positionOf(each);
       const isExplained = isNamed(each) || each.verdict === 'empty';
-      return position?.state === 'blocked' && position.blockedReason === STANDS_UNNAMED && isExplained
+      return position?.isDoubtful && isExplained
         ? [{ positionId: position.positionId, label: each.label }]
         : [];
     }),
@@ -193,7 +193,7 @@ function refuseBlocked(
     'POSITION_BLOCKED',
     diff.positions.flatMap((each) => {
       const position = positionOf(each);
-      return isNamed(each) && position?.state === 'blocked' && position.blockedReason !== STANDS_UNNAMED
+      return isNamed(each) && position?.state === 'blocked' && !position.isDoubtful
         ? [
             {
               pointer: each.label,

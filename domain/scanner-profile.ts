@@ -66,9 +66,6 @@ export const TWO_COLUMNS: ScannerProfile = {
   listsEmpty: true,
 };
 
-/** What is taken when nobody says which. */
-export const DEFAULT_PROFILE = 'two_columns';
-
 /**
  * The profiles every laboratory has until it sets its own: one a source of the table in the storage reference (2.1). What
  * DataPaq and XL20 write depends on how they are set up: compare their profile with a file of your own.

@@ -82,10 +82,43 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   schedule: { aggregate: 'schedule', idColumn: 'id', copy: { id: NEW_ID }, change: `priority = 90` },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
+  scanner_profile: {
+    aggregate: 'scanner_profile',
+    idColumn: 'id',
+    copy: { id: NEW_ID, code: 'copy' },
+    change: `name = 'Changed'`,
+  },
+  rack_scanner: {
+    aggregate: 'rack_scanner',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'Copy' },
+    change: 'port = 8001',
+  },
+  rack_scan: {
+    aggregate: 'rack_scan',
+    idColumn: 'id',
+    copy: { id: NEW_ID },
+    change: `profile = 'three_columns'`,
+  },
 };
 
-const [SITE, BOX, POSITION, SAMPLE, ROBOT, ALARM, STATION, SESSION, DEVIATION, BUDGET, PICKLIST, SCHEDULE] =
-  Array.from({ length: 12 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
+const [
+  SITE,
+  BOX,
+  POSITION,
+  SAMPLE,
+  ROBOT,
+  ALARM,
+  STATION,
+  SESSION,
+  DEVIATION,
+  BUDGET,
+  PICKLIST,
+  SCHEDULE,
+  PROFILE,
+  SCANNER,
+  SCAN,
+] = Array.from({ length: 15 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -129,6 +162,9 @@ beforeAll(async () => {
       ['exposure_budget', BUDGET ?? '', 1],
       ['picklist', PICKLIST ?? '', 1],
       ['schedule', SCHEDULE ?? '', 1],
+      ['scanner_profile', PROFILE ?? '', 1],
+      ['rack_scanner', SCANNER ?? '', 1],
+      ['rack_scan', SCAN ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -149,6 +185,11 @@ beforeAll(async () => {
     `INSERT INTO schedule (tenant_id, id, kind, mode, priority, sample_id, job_order, trigger, grace_minutes, reason, created_by,
                            created_at, next_due)
      VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
+    `INSERT INTO scanner_profile (tenant_id, id, code, name, profile) VALUES ('${t}', '${PROFILE}', 'ours', 'Ours', '{}')`,
+    `INSERT INTO rack_scanner (tenant_id, id, name, driver, host, port, profile)
+     VALUES ('${t}', '${SCANNER}', 'Scanner', 'visionmate', '127.0.0.1', 8000, 'visionmate')`,
+    `INSERT INTO rack_scan (tenant_id, id, location_id, profile, state, detail, scanned_by, scanned_at)
+     VALUES ('${t}', '${SCAN}', '${BOX}', 'two_columns', 'failed', 'd', '${administrator.userId}', now())`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

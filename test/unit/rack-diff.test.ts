@@ -3,13 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { DomainError } from '../../domain/errors.ts';
 import { cellLabel, cells, findCell, type Grid } from '../../domain/grid.ts';
 import {
+  changesBetween,
   diffRack,
   type Expectation,
   type ExpectedPosition,
   type KnownTube,
   type PositionDiff,
 } from '../../domain/rack-diff.ts';
-import { planRack, type RackPlan, STANDS_UNNAMED } from '../../domain/rack-plan.ts';
+import { planRack, type RackPlan } from '../../domain/rack-plan.ts';
 import { type ScannedContent, type ScannedPosition, turned } from '../../domain/rack-scan.ts';
 
 const GRID: Grid = { rows: 8, columns: 12, rowLabels: 'upper', columnLabels: 'number' };
@@ -47,7 +48,7 @@ function box(
         positionId: `p-${label}`,
         cell,
         state: barcode ? 'occupied' : 'free',
-        blockedReason: null,
+        isDoubtful: false,
         jobId: null,
         sampleId: barcode ? `s-${barcode}` : null,
         ...changes[label],
@@ -280,7 +281,7 @@ describe('the plan of a scan', () => {
   });
 
   test('gives a position back that an earlier scan blocked, once it is explained', () => {
-    const blocked = { A1: { state: 'blocked' as const, blockedReason: STANDS_UNNAMED } };
+    const blocked = { A1: { state: 'blocked' as const, isDoubtful: true } };
     const expected = box({}, { T1: { custody: 'unknown' } }, GRID, blocked);
     expect(planOf({ A1: 'T1' }, expected)).toMatchObject({
       unblocked: [{ label: 'A1' }],
@@ -318,11 +319,7 @@ describe('the plan of a scan', () => {
     ],
     [
       'a blocked position',
-      () =>
-        planOf(
-          { A1: 'T9' },
-          box({}, { T9: { custody: 'person' } }, GRID, { A1: { state: 'blocked', blockedReason: 'bent' } }),
-        ),
+      () => planOf({ A1: 'T9' }, box({}, { T9: { custody: 'person' } }, GRID, { A1: { state: 'blocked' } })),
       /^POSITION_BLOCKED A1: a tube stands in a blocked position/,
     ],
     [
@@ -338,4 +335,24 @@ describe('the plan of a scan', () => {
   ])('is refused for %s', (_, plan, refusal) => {
     expect(refusalOf(plan)).toMatch(refusal);
   });
+});
+
+test('changes between two looks at the record are told one by one', () => {
+  const before = box({ A1: 'T1', A2: 'T2' }, { T9: { place: IN_BOX_12 } });
+  expect(changesBetween(before, before)).toEqual([]);
+  const after = box({ A1: 'T2', A3: 'T1' }, { T9: { place: IN_BOX_12, version: 2 } }, GRID, {
+    A4: { jobId: 'j1', state: 'free' },
+  });
+  expect(changesBetween(before, after)).toEqual([
+    'another tube is recorded in position A1',
+    'position A2 was occupied and is free now',
+    'position A3 was free and is occupied now',
+    'position A4 is held by job j1',
+    'the record of sample s-T9 has changed',
+  ]);
+  const busy = { ...before, tubes: before.tubes.map((tube) => ({ ...tube, jobId: 'j2' })) };
+  expect(changesBetween(before, busy)[0]).toBe('sample s-T1 belongs to job j2');
+  expect(changesBetween(before, { ...before, positions: before.positions.slice(1) })).toEqual([
+    'the box has other positions',
+  ]);
 });
