@@ -22,6 +22,7 @@ import { locationRoutes } from './routes/locations.ts';
 import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
+import { rackScannerRoutes } from './routes/rack-scanners.ts';
 import { rackScanRoutes } from './routes/rack-scans.ts';
 import { robotRoutes } from './routes/robots.ts';
 import { scannerProfileRoutes } from './routes/scanner-profiles.ts';
@@ -110,6 +111,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', verificationRoutes(dependencies));
   app.route('/', rackScanRoutes(dependencies));
   app.route('/', scannerProfileRoutes(dependencies));
+  app.route('/', rackScannerRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));

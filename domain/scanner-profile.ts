@@ -12,7 +12,7 @@ export interface ScannerProfile {
   readonly delimiter: ',' | ';' | '\t' | '|';
   /** whether a delimiter stands behind the last field too */
   readonly trailingDelimiter: boolean;
-  /** what ends the message, e.g. `[3]`; empty: nothing */
+  /** what ends the message, e.g. the control character 3; empty: nothing */
   readonly suffix: string;
   /** lines in front of the first position; the last of them names the columns */
   readonly headerLines: number;
@@ -78,7 +78,7 @@ export const PRESET_PROFILES: readonly NamedProfile[] = [
       ...TWO_COLUMNS,
       format: 'sequence',
       trailingDelimiter: true,
-      suffix: '[3]',
+      suffix: '\u0003', // its settings call it [3]
       order: 'columns',
       rack: { rows: 8, columns: 12 },
       empty: ['', 'NO TUBE'],

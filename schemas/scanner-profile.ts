@@ -18,7 +18,11 @@ const profileFields = {
   byteOrderMark: z.boolean().default(true).openapi({ description: 'Whether one may stand in front.' }),
   delimiter: z.enum([',', ';', '\t', '|']).default(','),
   trailingDelimiter: z.boolean().default(false),
-  suffix: z.string().max(20).default('').openapi({ description: 'What ends the message, e.g. [3].' }),
+  suffix: z
+    .string()
+    .max(20)
+    .default('')
+    .openapi({ description: 'What ends the message, such as control character 3.' }),
   headerLines: z.int().min(0).max(20).default(0).openapi({
     description: 'Lines in front of the first position; the last of them names the columns.',
   }),

@@ -188,7 +188,7 @@ describe('every source of the reference has a profile that reads it:', () => {
     });
 
   test('VisionMate, by columns with a trailing delimiter and suffix', () => {
-    const text = `${line('columns', { A1: 'T1', B1: 'T2', A2: 'No Read' }).join(',')},[3]`;
+    const text = `${line('columns', { A1: 'T1', B1: 'T2', A2: 'No Read' }).join(',')},\u0003`;
     const scan = parse(text, preset('visionmate'));
     expect(scan.size).toEqual({ rows: 8, columns: 12 });
     expect(contents(scan).filter(([, content]) => content !== 'empty')).toEqual([
