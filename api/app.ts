@@ -16,6 +16,7 @@ import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
 import { exposureBudgetRoutes } from './routes/exposure-budgets.ts';
 import { healthRoutes } from './routes/health.ts';
 import { inventoryRoutes } from './routes/inventory.ts';
+import { labelRoutes } from './routes/labels.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { locationTypeRoutes } from './routes/location-types.ts';
 import { locationRoutes } from './routes/locations.ts';
@@ -112,6 +113,7 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', rackScanRoutes(dependencies));
   app.route('/', scannerProfileRoutes(dependencies));
   app.route('/', rackScannerRoutes(dependencies));
+  app.route('/', labelRoutes(dependencies));
   app.route('/', storageProcessRoutes());
   // Jobs and deviations stay with automation off: work by hand is confirmed there, and may go wrong.
   app.route('/', jobRoutes(dependencies));

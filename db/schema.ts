@@ -67,6 +67,19 @@ export interface Barcode {
   tenant_id: string;
 }
 
+export interface BarcodeScheme {
+  check_method: string;
+  gs1_company_prefix: string | null;
+  id: Generated<string>;
+  is_enforced: boolean;
+  kind: string;
+  next_number: Generated<number>;
+  pattern: string;
+  prefix: string;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
@@ -563,6 +576,7 @@ export interface DB {
   alarm: Alarm;
   app_user: AppUser;
   barcode: Barcode;
+  barcode_scheme: BarcodeScheme;
   deviation: Deviation;
   erasable_value: ErasableValue;
   event: Event;

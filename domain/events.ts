@@ -28,6 +28,7 @@ export const EVENT_TYPES = [
   'storage.sample.found', // custody known again, by an operator's answer
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.exposure_budget.changed',
+  'storage.barcode_scheme.changed',
   'storage.scanner_profile.changed',
   'storage.rack_scanner.enrolled',
   'storage.rack_scanner.retired',
@@ -76,6 +77,7 @@ export const AGGREGATES = [
   'scanner_profile',
   'rack_scanner',
   'rack_scan',
+  'barcode_scheme',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

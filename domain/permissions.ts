@@ -45,6 +45,7 @@ export const PERMISSIONS = {
   'sample.move': BENCH,
   'sample.retrieve': BENCH,
   'sample.verify': BENCH,
+  'barcode_scheme.edit': QUALITY,
   'rack_scan.read': MEMBERS,
   'rack_scan.make': BENCH,
   'rack_scan.apply': BENCH,

@@ -88,6 +88,12 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { id: NEW_ID, code: 'copy' },
     change: `name = 'Changed'`,
   },
+  barcode_scheme: {
+    aggregate: 'barcode_scheme',
+    idColumn: 'id',
+    copy: { id: NEW_ID, kind: 'location' },
+    change: `prefix = 'X'`,
+  },
   rack_scanner: {
     aggregate: 'rack_scanner',
     idColumn: 'id',
@@ -118,7 +124,8 @@ const [
   PROFILE,
   SCANNER,
   SCAN,
-] = Array.from({ length: 15 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
+  SCHEME,
+] = Array.from({ length: 16 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -165,6 +172,7 @@ beforeAll(async () => {
       ['scanner_profile', PROFILE ?? '', 1],
       ['rack_scanner', SCANNER ?? '', 1],
       ['rack_scan', SCAN ?? '', 1],
+      ['barcode_scheme', SCHEME ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -186,6 +194,8 @@ beforeAll(async () => {
                            created_at, next_due)
      VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
     `INSERT INTO scanner_profile (tenant_id, id, code, name, profile) VALUES ('${t}', '${PROFILE}', 'ours', 'Ours', '{}')`,
+    `INSERT INTO barcode_scheme (tenant_id, id, kind, pattern, prefix, check_method, is_enforced)
+     VALUES ('${t}', '${SCHEME}', 'sample', '{counter:8}', '', 'none', false)`,
     `INSERT INTO rack_scanner (tenant_id, id, name, driver, host, port, profile)
      VALUES ('${t}', '${SCANNER}', 'Scanner', 'visionmate', '127.0.0.1', 8000, 'visionmate')`,
     `INSERT INTO rack_scan (tenant_id, id, location_id, profile, state, detail, scanned_by, scanned_at)

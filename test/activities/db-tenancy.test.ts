@@ -76,6 +76,7 @@ describe('without a tenant', () => {
     'alarm',
     'app_user',
     'barcode',
+    'barcode_scheme',
     'erasable_value',
     'event',
     'exposure_budget',

@@ -20,6 +20,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'sample.move': 'A P T R - -',
   'sample.retrieve': 'A P T R - -',
   'sample.verify': 'A P T R - -',
+  'barcode_scheme.edit': 'A P - - - -',
   'rack_scan.read': 'A P T R D -',
   'rack_scan.make': 'A P T R - -',
   'rack_scan.apply': 'A P T R - -',
