@@ -2,16 +2,15 @@ import { sql, type Transaction } from 'kysely';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
 import { exposureAfter, isInCold } from '../domain/exposure.ts';
-import { describeZone } from '../domain/placement.ts';
 import { changesBetween, diffRack, type RackDiff } from '../domain/rack-diff.ts';
 import { planRack, type RackPlan, STANDS_UNNAMED } from '../domain/rack-plan.ts';
 import { turned } from '../domain/rack-scan.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
 import { lockSamples, positionIn, recordSample, type SampleRecord } from './custody.ts';
-import { openDeviation } from './deviations.ts';
 import { lockLocation } from './location-row.ts';
-import { lockPlaces, type Place } from './places.ts';
+import { lockPlaces } from './places.ts';
+import { type HeldRack, heldOf, openRackDeviations } from './rack-deviations.ts';
 import { readExpectation } from './rack-expectation.ts';
 import { lockBox, type RackOutcome, type RackScanRecord, rackScanById, recordScan } from './rack-scans.ts';
 import type { DB } from './schema.ts';
@@ -21,13 +20,6 @@ export interface ApplyAnswers {
   /** which way the rack lay in the scanner; null: nobody said */
   readonly orientation: 'as_scanned' | 'turned' | null;
   readonly confirm: readonly ('wrong_size' | 'other_box')[];
-}
-
-/** Tubes as read under their locks, and the places they come from and go to. */
-interface Held {
-  readonly tenantId: string;
-  readonly samples: ReadonlyMap<string, SampleRecord>;
-  readonly places: ReadonlyMap<string, Place>;
 }
 
 /**
@@ -85,7 +77,7 @@ export function applyRackScan(
     await writePlaced(change, held, plan);
     await writeLost(change, held, plan);
     await writeConfirmed(change, held, plan);
-    const deviations = await openDeviations(change, held, plan, before);
+    const deviations = await openRackDeviations(change, held, plan, before);
     const outcome: RackOutcome = {
       turned: isTurned,
       placed: plan.placed.length,
@@ -150,7 +142,7 @@ function requireAnswers(diff: RackDiff, { orientation, confirm }: ApplyAnswers):
 /** Empties every position that is left before the first one is filled: tubes of one box may change places. */
 async function writePositions(
   change: Change,
-  { tenantId, samples }: Held,
+  { tenantId, samples }: HeldRack,
   plan: RackPlan,
   boxId: string,
 ): Promise<void> {
@@ -189,12 +181,12 @@ async function writePositions(
 
 async function writePlaced(
   change: Change,
-  { tenantId, samples, places }: Held,
+  { tenantId, samples, places }: HeldRack,
   plan: RackPlan,
 ): Promise<void> {
   const after = plan.placed.map(({ sampleId, positionId }) => {
-    const before = of(samples, sampleId);
-    const place = of(places, positionId);
+    const before = heldOf(samples, sampleId);
+    const place = heldOf(places, positionId);
     const custody: Custody = { kind: place.isHandoff ? 'handoff' : 'position', positionId };
     const inCold = isInCold(place.zone, before.zone);
     return {
@@ -223,9 +215,13 @@ async function writePlaced(
     recordSample(change, 'storage.sample.verified', each.before, each.after, each.place);
 }
 
-async function writeLost(change: Change, { tenantId, samples, places }: Held, plan: RackPlan): Promise<void> {
+async function writeLost(
+  change: Change,
+  { tenantId, samples, places }: HeldRack,
+  plan: RackPlan,
+): Promise<void> {
   for (const { sampleId, candidates } of plan.lost) {
-    const before = of(samples, sampleId);
+    const before = heldOf(samples, sampleId);
     const custody: Custody = {
       kind: 'unknown',
       candidates:
@@ -252,13 +248,13 @@ async function writeLost(change: Change, { tenantId, samples, places }: Held, pl
 
 async function writeConfirmed(
   change: Change,
-  { tenantId, samples, places }: Held,
+  { tenantId, samples, places }: HeldRack,
   plan: RackPlan,
 ): Promise<void> {
   await sql`UPDATE sample SET witness = 'barcode', version = version + 1
     WHERE tenant_id = ${tenantId} AND id = ANY (${[...plan.confirmed]}::uuid[])`.execute(change.tx);
   for (const id of plan.confirmed) {
-    const before = of(samples, id);
+    const before = heldOf(samples, id);
     const after: SampleRecord = { ...before, witness: 'barcode', version: before.version + 1 };
     recordSample(
       change,
@@ -270,58 +266,6 @@ async function writeConfirmed(
   }
 }
 
-/** One for each tube that is not there or stands too warm, and one for all that nobody can name. */
-async function openDeviations(
-  change: Change,
-  { tenantId, samples, places }: Held,
-  plan: RackPlan,
-  scan: RackScanRecord,
-): Promise<string[]> {
-  const common = { tenantId, jobId: null, robotId: null };
-  const opened: string[] = [];
-  for (const { sampleId, label, candidates } of plan.lost) {
-    const where =
-      candidates.length > 0
-        ? `it may be in one of ${candidates.length} positions that were not read`
-        : 'it may be anywhere';
-    opened.push(
-      await openDeviation(change, {
-        ...common,
-        kind: 'inventory_missing',
-        description: `A rack scan did not find the tube in ${label} of ${scan.location}, where it was recorded: ${where}.`,
-        sampleId,
-        facts: { rack_scan_id: scan.id, position: label, candidates: [...candidates] },
-      }),
-    );
-  }
-  for (const { sampleId, positionId, label } of plan.placed) {
-    const { zone } = of(samples, sampleId);
-    const place = of(places, positionId);
-    if (isInCold(place.zone, zone)) continue;
-    opened.push(
-      await openDeviation(change, {
-        ...common,
-        kind: 'inventory_moved',
-        description: `A rack scan found the tube in ${label} of ${scan.location}, which does not keep it at ${describeZone(zone)}: take it there.`,
-        sampleId,
-        facts: { rack_scan_id: scan.id, position_id: positionId, zone },
-      }),
-    );
-  }
-  if (plan.unexplained.length > 0) {
-    opened.push(
-      await openDeviation(change, {
-        ...common,
-        kind: 'inventory_unexpected',
-        description: `A rack scan read tubes in ${plan.unexplained.join(', ')} of ${scan.location} that no record has, or whose barcode was read twice: look what they are.`,
-        sampleId: null,
-        facts: { rack_scan_id: scan.id, positions: [...plan.unexplained] },
-      }),
-    );
-  }
-  return opened;
-}
-
 function seenAt(change: Change, before: SampleRecord, custody: Custody): SampleRecord {
   return {
     ...before,
@@ -330,12 +274,4 @@ function seenAt(change: Change, before: SampleRecord, custody: Custody): SampleR
     witness: 'barcode',
     version: before.version + 1,
   };
-}
-
-function of<T>(held: ReadonlyMap<string, T>, id: string): T {
-  const found = held.get(id);
-  // Everything the plan names was locked before it was made.
-  if (found === undefined)
-    throw new DomainError('INTERNAL', `${id} was not held while the scan was applied.`);
-  return found;
 }

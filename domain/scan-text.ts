@@ -47,3 +47,19 @@ function firstWrong(bytes: Uint8Array, encoding: string): { line: number; column
   const lines = text.split(/\r\n|\n|\r/);
   return { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 };
 }
+
+/** The first character that no scanner writes, and what it comes from. */
+export function strangeCharacter(text: string): { line: number; column: number; detail: string } | null {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a null is what UTF-16 looks like when it is read as UTF-8
+  const at = text.search(/[\u0000\uFFFD]/);
+  if (at < 0) return null;
+  const before = text.slice(0, at).split(/\r\n|\n|\r/);
+  return {
+    line: before.length,
+    column: (before.at(-1)?.length ?? 0) + 1,
+    detail:
+      text[at] === '\u0000'
+        ? 'there is a null character: the file is UTF-16; send its bytes as fileBase64 with a profile that says so, or save it as UTF-8'
+        : 'there is a character that was not UTF-8: send the file’s bytes as fileBase64 with a profile that says Latin-1, or save it as UTF-8',
+  };
+}

@@ -215,6 +215,19 @@ describe('applied, a scan', () => {
     expect(again.diff.counts.match).toBe(4);
   });
 
+  test('takes all 96 tubes of a rack in any order', async () => {
+    const labels = [...'ABCDEFGH'].flatMap((row) => Array.from({ length: 12 }, (_, i) => `${row}${i + 1}`));
+    const box = await rack(Object.fromEntries(labels.map((_, index) => [index + 1, `T${index + 1}`])));
+    // A bijection, since 35 and 96 have no common factor, that leaves no tube where it was: 34 i + 7 is odd.
+    const order = labels.map((_, index) => labels[(index * 35 + 7) % 96] ?? '');
+    const read = Object.fromEntries(order.map((label, index) => [label, `T${index + 1}`]));
+    const { applied } = await apply((await scan(box, read)).id);
+    expect(applied.placed + applied.confirmed).toBe(96);
+    const stands = await Promise.all(order.map((_, index) => labelOf(box.samples[`T${index + 1}`])));
+    expect(stands).toEqual(order);
+    expect(await audited(box)).toBe(true);
+  });
+
   test('fetches tubes from other boxes and hands, and frees where they were recorded', async () => {
     const other = await rack({ 1: 'T9' });
     const box = await rack({ 1: 'T1', 2: 'T8' });
