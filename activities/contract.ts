@@ -15,6 +15,7 @@ import type {
   PlaceRef,
   Reservation,
 } from '../workflows/messages/job.ts';
+import type { RackScanInput } from '../workflows/messages/rack-scan.ts';
 import type { RunEnd } from '../workflows/messages/schedule.ts';
 
 /**
@@ -391,6 +392,14 @@ export interface InventoryActivities {
   judgeInventory(tenantId: string, comparisonId: string): Promise<void>;
   /** Ends a comparison that came to nothing. */
   failComparison(tenantId: string, comparisonId: string, why: string): Promise<void>;
+}
+
+/** Racks read by scanners on the network: activities on the control queue, each may be repeated. */
+export interface RackScanActivities {
+  /** Has the scanner read the rack, waiting for the person who puts it there, and saves what was read. Heartbeats. */
+  readRack(input: RackScanInput): Promise<void>;
+  /** Ends a scan that came to nothing. */
+  failRackScan(input: RackScanInput, why: string): Promise<void>;
 }
 
 /**

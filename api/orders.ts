@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import { v7 as uuidv7 } from 'uuid';
+import { barcodeFor } from '../db/barcode-schemes.ts';
 import { resolvePosition, resolveReference } from '../db/references.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError } from '../domain/errors.ts';
@@ -27,7 +28,8 @@ interface PlacementFields {
 }
 
 interface NewSampleFields {
-  readonly barcode: string;
+  /** left out: the next of the laboratory's scheme */
+  readonly barcode?: string | undefined;
   readonly type: string;
   readonly project?: string | undefined;
   readonly zone: Zone;
@@ -63,7 +65,7 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
 
   async function placement(
     sampleId: string,
-    newSample: NewSampleFields | null,
+    newSample: (NewSampleFields & { readonly barcode: string }) | null,
     fields: PlacementFields,
   ): Promise<ProcessRequest> {
     return {
@@ -87,8 +89,11 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
   }
 
   return {
-    placementOfNew: (newSample: NewSampleFields, fields: PlacementFields) =>
-      placement(uuidv7(), newSample, fields),
+    placementOfNew: async (newSample: NewSampleFields, fields: PlacementFields) => {
+      const barcode = await barcodeFor(db, actor.tenantId, 'sample', newSample.barcode);
+      if (barcode === null) throw withoutBarcode();
+      return placement(uuidv7(), { ...newSample, barcode }, fields);
+    },
     placementOf: async (reference: string, fields: PlacementFields) =>
       placement(await sample(reference), null, fields),
     async move(reference: string, choice: TargetChoice | undefined): Promise<ProcessRequest> {
@@ -120,6 +125,14 @@ function traitsOf({ hazard, owner, quarantine, ...sample }: NewSampleFields) {
     ...(owner !== undefined && { owner }),
     ...(quarantine !== undefined && { quarantine }),
   };
+}
+
+function withoutBarcode(): DomainError {
+  return new DomainError(
+    'VALIDATION',
+    'Give the tube a barcode: the laboratory has no scheme to make one by (PUT /storage/barcode-schemes/sample).',
+    { errors: [{ pointer: '/barcode', detail: 'is missing' }] },
+  );
 }
 
 /** A scan as the process takes it: who scanned comes from the token. */

@@ -67,6 +67,19 @@ export interface Barcode {
   tenant_id: string;
 }
 
+export interface BarcodeScheme {
+  check_method: string;
+  gs1_company_prefix: string | null;
+  id: Generated<string>;
+  is_enforced: boolean;
+  kind: string;
+  next_number: Generated<number>;
+  pattern: string;
+  prefix: string;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
@@ -365,6 +378,39 @@ export interface Position {
   tenant_id: string;
 }
 
+export interface RackScan {
+  applied_at: Timestamp | null;
+  applied_by: string | null;
+  content: Json | null;
+  detail: string | null;
+  expected: Json | null;
+  id: Generated<string>;
+  location_id: string;
+  outcome: Json | null;
+  profile: string;
+  scanned_at: Timestamp;
+  scanned_by: string;
+  scanner_id: string | null;
+  state: string;
+  station_id: string | null;
+  superseded_by: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
+export interface RackScanner {
+  created_at: Generated<Timestamp>;
+  driver: string;
+  host: string;
+  id: Generated<string>;
+  name: string;
+  port: number;
+  profile: string;
+  retired_at: Timestamp | null;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
 export interface RecordVersion {
   aggregate: string;
   aggregate_id: string;
@@ -484,6 +530,15 @@ export interface Sample {
   zone: string;
 }
 
+export interface ScannerProfile {
+  code: string;
+  id: Generated<string>;
+  name: string;
+  profile: Json;
+  tenant_id: string;
+  version: Generated<number>;
+}
+
 export interface Schedule {
   after_job_id: string | null;
   change_reason: string | null;
@@ -552,6 +607,7 @@ export interface DB {
   alarm: Alarm;
   app_user: AppUser;
   barcode: Barcode;
+  barcode_scheme: BarcodeScheme;
   deviation: Deviation;
   erasable_value: ErasableValue;
   event: Event;
@@ -572,6 +628,8 @@ export interface DB {
   picklist: Picklist;
   picklist_item: PicklistItem;
   position: Position;
+  rack_scan: RackScan;
+  rack_scanner: RackScanner;
   record_version: RecordVersion;
   refresh_token: RefreshToken;
   reservation: Reservation;
@@ -580,6 +638,7 @@ export interface DB {
   robot_state: RobotState;
   robot_turn: RobotTurn;
   sample: Sample;
+  scanner_profile: ScannerProfile;
   schedule: Schedule;
   session: Session;
   station: Station;

@@ -55,6 +55,7 @@ export const ERRORS = {
   },
   OUT_OF_REACH: { status: 409, retryable: false, title: 'No robot reaches this position' },
   ROBOT_UNAVAILABLE: { status: 409, retryable: false, title: 'The robot does not take this now' },
+  SCANNER_UNAVAILABLE: { status: 409, retryable: false, title: 'The rack scanner gave no scan' },
   TURN_LOST: { status: 409, retryable: false, title: 'The job does not have the robot’s turn' },
   JOB_FINISHED: { status: 409, retryable: false, title: 'The job is over' },
   NOT_WAITING: { status: 409, retryable: false, title: 'The job does not wait for this' },

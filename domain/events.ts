@@ -31,6 +31,15 @@ export const EVENT_TYPES = [
   'storage.reservation.created', // positions are set aside for a project
   'storage.reservation.released',
   'storage.exposure_budget.changed',
+  'storage.barcode_scheme.changed',
+  'storage.scanner_profile.changed',
+  'storage.rack_scanner.enrolled',
+  'storage.rack_scanner.retired',
+  'storage.rack_scan.asked', // a scanner is to read a rack
+  'storage.rack_scan.read',
+  'storage.rack_scan.failed', // the scanner gave no scan
+  'storage.rack_scan.superseded', // the rack was scanned again
+  'storage.rack_scan.applied',
   'automation.robot.registered',
   'automation.robot.paused',
   'automation.robot.resumed',
@@ -69,6 +78,10 @@ export const AGGREGATES = [
   'picklist',
   'schedule',
   'reservation',
+  'scanner_profile',
+  'rack_scanner',
+  'rack_scan',
+  'barcode_scheme',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

@@ -135,7 +135,15 @@ const placementFields = {
 
 /** Registers and stores a sample. */
 export const StoreSampleRequest = z
-  .strictObject({ ...newSampleFields, ...placementFields, mode: Mode, priority: Priority })
+  .strictObject({
+    ...newSampleFields,
+    barcode: NewBarcode.optional().openapi({
+      description: 'What is printed on the tube; left out: the next of the laboratory’s scheme.',
+    }),
+    ...placementFields,
+    mode: Mode,
+    priority: Priority,
+  })
   .openapi('StoreSampleRequest');
 export type StoreSampleRequest = z.infer<typeof StoreSampleRequest>;
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DomainError } from '../domain/errors.ts';
 import { parseRackScan } from '../domain/rack-scan.ts';
+import { TWO_COLUMNS } from '../domain/scanner-profile.ts';
 import { type Audit, audit } from './demo/audit.ts';
 import { Cell } from './demo/cell.ts';
 import { Client } from './demo/client.ts';
@@ -65,7 +66,7 @@ function parse(args: readonly string[], from: string): Arguments {
 /** Barcodes of the scanned tubes, in the order of the file. */
 function readScan(file: string): string[] {
   if (!existsSync(file)) throw new Error(`there is no file ${file}`);
-  const { positions } = parseRackScan(readFileSync(file, 'utf8'), RACK_96, basename(file));
+  const { positions } = parseRackScan(readFileSync(file, 'utf8'), TWO_COLUMNS, RACK_96, basename(file));
   const barcodes = positions.flatMap(({ content }) => (content.kind === 'tube' ? [content.barcode] : []));
   if (barcodes.length < LEAST_TUBES) {
     throw new Error(`${basename(file)} has ${barcodes.length} tubes; the demo needs ${LEAST_TUBES} or more`);

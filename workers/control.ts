@@ -13,6 +13,7 @@ import { createJobWorkflows } from '../activities/job-workflows.ts';
 import { createMotionActivities } from '../activities/motion.ts';
 import { MotionWatch } from '../activities/motion-watch.ts';
 import { createPicklistActivities } from '../activities/picklist.ts';
+import { createRackScanActivities } from '../activities/rack-scan.ts';
 import { createRobotActivities } from '../activities/robot.ts';
 import { createScheduleActivities } from '../activities/schedule.ts';
 import { createStorageActivities } from '../activities/storage.ts';
@@ -46,6 +47,7 @@ try {
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createInventoryActivities({ db }),
+      ...createRackScanActivities({ db }),
       ...createRobotActivities({ db, workflows: client.workflow }),
       ...createPicklistActivities({ db, jobs: createJobWorkflows(client) }),
       ...createScheduleActivities({ db, workflows: client.workflow }),

@@ -8,6 +8,7 @@ export const workflowIds = {
   robot: (tenantId: string, robotId: string) => `t-${tenantId}:robot:${robotId}`,
   inventory: (tenantId: string, comparisonId: string) => `t-${tenantId}:inventory:${comparisonId}`,
   inventories: (tenantId: string) => `t-${tenantId}:inventories`,
+  rackScan: (tenantId: string, scanId: string) => `t-${tenantId}:rack-scan:${scanId}`,
   picklist: (tenantId: string, picklistId: string) => `t-${tenantId}:picklist:${picklistId}`,
   reconcile: (tenantId: string, jobId: string) => `t-${tenantId}:reconcile:${jobId}`,
   /** no workflow ever has it: answers for a job that was open when the laboratory was restored, until it is taken over */

@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { barcodeFor } from '../../db/barcode-schemes.ts';
 import { createLocation, editLocation } from '../../db/location-changes.ts';
 import { retireLocation } from '../../db/location-service.ts';
 import { findLocation, listLocations, locationById, readTree } from '../../db/locations.ts';
@@ -156,7 +157,7 @@ export function locationRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
         type: request.type,
         parent: request.parentId ?? null,
         name: request.name,
-        barcode: request.barcode ?? null,
+        barcode: await barcodeFor(db, actor.tenantId, 'location', request.barcode),
         zone: request.zone ?? null,
         sampleTypes: request.sampleTypes ?? null,
         rules: rulesOf(request.rules ?? {}),

@@ -88,6 +88,30 @@ const CASES: Readonly<Record<string, Case>> = {
     change: `reason = 'Changed'`,
   },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
+  scanner_profile: {
+    aggregate: 'scanner_profile',
+    idColumn: 'id',
+    copy: { id: NEW_ID, code: 'copy' },
+    change: `name = 'Changed'`,
+  },
+  barcode_scheme: {
+    aggregate: 'barcode_scheme',
+    idColumn: 'id',
+    copy: { id: NEW_ID, kind: 'location' },
+    change: `prefix = 'X'`,
+  },
+  rack_scanner: {
+    aggregate: 'rack_scanner',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'Copy' },
+    change: 'port = 8001',
+  },
+  rack_scan: {
+    aggregate: 'rack_scan',
+    idColumn: 'id',
+    copy: { id: NEW_ID },
+    change: `profile = 'three_columns'`,
+  },
 };
 
 const [
@@ -104,7 +128,11 @@ const [
   PICKLIST,
   SCHEDULE,
   RESERVATION,
-] = Array.from({ length: 13 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
+  PROFILE,
+  SCANNER,
+  SCAN,
+  SCHEME,
+] = Array.from({ length: 17 }, (_, i) => `01900000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`);
 
 let laboratory: TestLaboratory;
 
@@ -149,6 +177,10 @@ beforeAll(async () => {
       ['picklist', PICKLIST ?? '', 1],
       ['schedule', SCHEDULE ?? '', 1],
       ['reservation', RESERVATION ?? '', 1],
+      ['scanner_profile', PROFILE ?? '', 1],
+      ['rack_scanner', SCANNER ?? '', 1],
+      ['rack_scan', SCAN ?? '', 1],
+      ['barcode_scheme', SCHEME ?? '', 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -171,6 +203,13 @@ beforeAll(async () => {
     `INSERT INTO schedule (tenant_id, id, kind, mode, priority, sample_id, job_order, trigger, grace_minutes, reason, created_by,
                            created_at, next_due)
      VALUES ('${t}', '${SCHEDULE}', 'retrieval', 'hand', 20, '${SAMPLE}', '{}', '{}', 60, 'r', '${administrator.userId}', now(), now())`,
+    `INSERT INTO scanner_profile (tenant_id, id, code, name, profile) VALUES ('${t}', '${PROFILE}', 'ours', 'Ours', '{}')`,
+    `INSERT INTO barcode_scheme (tenant_id, id, kind, pattern, prefix, check_method, is_enforced)
+     VALUES ('${t}', '${SCHEME}', 'sample', '{counter:8}', '', 'none', false)`,
+    `INSERT INTO rack_scanner (tenant_id, id, name, driver, host, port, profile)
+     VALUES ('${t}', '${SCANNER}', 'Scanner', 'visionmate', '127.0.0.1', 8000, 'visionmate')`,
+    `INSERT INTO rack_scan (tenant_id, id, location_id, profile, state, detail, scanned_by, scanned_at)
+     VALUES ('${t}', '${SCAN}', '${BOX}', 'two_columns', 'failed', 'd', '${administrator.userId}', now())`,
     `INSERT INTO station (tenant_id, id, name, secret_hash) VALUES ('${t}', '${STATION}', 'Station', 'x')`,
     `INSERT INTO session (tenant_id, id, user_id) VALUES ('${t}', '${SESSION}', '${administrator.userId}')`,
   );

@@ -137,8 +137,8 @@ describe('bad input changes nothing and is told what would be right', () => {
 
   test('what is missing is said to be missing', async () => {
     const reply = await store({});
-    expect(reply.body.errors).toContainEqual({ pointer: '/barcode', detail: 'is missing; should be a text' });
-    expect(reply.body.detail).toContain('and 2 more mistakes');
+    expect(reply.body.errors).toContainEqual({ pointer: '/type', detail: 'is missing; should be a text' });
+    expect(reply.body.detail).toContain('and 1 more mistake');
   });
 
   test('barcodes that are shaped like ids, or hold what no label has', async () => {

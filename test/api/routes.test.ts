@@ -2,10 +2,12 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApiDocument } from '../../api/openapi-document.ts';
 import { createPicklist } from '../../db/picklists.ts';
+import { saveRackScan } from '../../db/rack-scans.ts';
 import { enrolRobot } from '../../db/robots.ts';
 import { createSchedule } from '../../db/schedule-changes.ts';
 import { ROLES } from '../../domain/actor.ts';
 import { type Action, mayDo, PERMISSIONS } from '../../domain/permissions.ts';
+import { parseRackScan } from '../../domain/rack-scan.ts';
 import { type ApiRequest, openApi, type TestApi } from '../setup/api.ts';
 import { addJob, addLocation, positionsOf, storeSample } from '../setup/store.ts';
 
@@ -131,9 +133,22 @@ async function furnish(): Promise<typeof ours> {
     },
     async () => {},
   );
+  const scan = await saveRackScan(store.db, store.context, {
+    location: box,
+    profile: 'two_columns',
+    read: (profile, grid) => parseRackScan('A1,OUR-TUBE', profile, grid),
+  });
   return {
-    ids: { samples: sample, locations: box, jobs: job, robots: robot.id, picklists: list, schedule },
-    words: [site, freezer, box, sample, job, robot.id, list, schedule, 'OUR-TUBE', 'Our '],
+    ids: {
+      samples: sample,
+      'rack-scans': scan.id,
+      locations: box,
+      jobs: job,
+      robots: robot.id,
+      picklists: list,
+      schedule,
+    },
+    words: [site, freezer, box, sample, job, robot.id, list, schedule, scan.id, 'OUR-TUBE', 'Our '],
   };
 }
 

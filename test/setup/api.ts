@@ -8,6 +8,7 @@ import { createJobWorkflows } from '../../activities/job-workflows.ts';
 import { createMotionActivities } from '../../activities/motion.ts';
 import { MotionWatch } from '../../activities/motion-watch.ts';
 import { createPicklistActivities } from '../../activities/picklist.ts';
+import { createRackScanActivities } from '../../activities/rack-scan.ts';
 import { createRobotActivities } from '../../activities/robot.ts';
 import { createScheduleActivities } from '../../activities/schedule.ts';
 import { createStorageActivities } from '../../activities/storage.ts';
@@ -197,6 +198,7 @@ async function startControlWorker(namespace: string, lab: TestLaboratory, tempor
       ...motion,
       ...createHandlingActivities({ ...storage, ...motion }),
       ...createInventoryActivities({ db: lab.app }),
+      ...createRackScanActivities({ db: lab.app, patience: { answerMs: 1_000, waitMs: 3_000 } }),
       ...createRobotActivities({ db: lab.app, workflows: temporal.workflow }),
       ...createPicklistActivities({ db: lab.app, jobs: createJobWorkflows(temporal) }),
       ...createScheduleActivities({ db: lab.app, workflows: temporal.workflow }),

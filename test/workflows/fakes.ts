@@ -10,6 +10,7 @@ import type {
   MotionOrder,
   MotionOutcome,
   PicklistActivities,
+  RackScanActivities,
   RobotActivities,
   ScheduleActivities,
   SeenAt,
@@ -53,6 +54,7 @@ export type LaboratoryActivities = StorageActivities &
   HandlingActivities &
   Pick<GatewayActivities, 'inspect' | 'readInventory'> &
   InventoryActivities &
+  RackScanActivities &
   RobotActivities &
   PicklistActivities &
   ScheduleActivities;
@@ -734,6 +736,11 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     },
   };
 
+  const rackScans: RackScanActivities = {
+    readRack: async ({ scanId }) => lab.endRackScan(scanId, null),
+    failRackScan: async ({ scanId }, why) => lab.endRackScan(scanId, why),
+  };
+
   const hooked = hookedBy(options.hooks ?? {});
   const picklists = createFakePicklists(lab, client, taskQueue);
   const steps = hooked({
@@ -741,6 +748,7 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
     ...motion,
     ...robots,
     ...inventory,
+    ...rackScans,
     ...picklists,
     ...createFakeScheduleActivities(lab),
     inspect,
@@ -777,11 +785,12 @@ function stepOf(name: string, [first]: readonly unknown[]): string {
 }
 
 /**
- * The step reference names the job. A robot's entity has none: it gives the robot, behind the tenant if it gives that; a
+ * The step reference names the job, the order of a rack scan the scan. A robot's entity has none: it gives the robot, behind the tenant if it gives that; a
  * scan gives the schedule there, or only the tenant.
  */
 function whoseCall(name: string, [first, second]: readonly unknown[]): string {
   if (typeof first === 'object' && first !== null && 'jobId' in first) return String(first.jobId);
+  if (typeof first === 'object' && first !== null && 'scanId' in first) return String(first.scanId);
   if (typeof second === 'object' && second !== null && 'scheduleId' in second)
     return String(second.scheduleId);
   // A look at a robot is the job's, which asks under no name: it is nobody's step.

@@ -163,6 +163,8 @@ export class Laboratory {
   readonly motions: FakeMotion[] = [];
   readonly schedules = new Map<string, FakeSchedule>();
   readonly comparisons = new Map<string, FakeComparison>();
+  /** by id: why it failed; null: it was read */
+  readonly rackScans = new Map<string, string | null>();
   readonly alarms = new Set<string>();
   /** job and step of every escalation */
   readonly escalations: { readonly jobId: string; readonly step: number }[] = [];
@@ -300,6 +302,10 @@ export class Laboratory {
   endComparison(id: string, failure: string | null): void {
     const comparison = found(this.comparisons.get(id), `comparison ${id}`);
     if (!comparison.isEnded) Object.assign(comparison, { isEnded: true, failure });
+  }
+
+  endRackScan(id: string, failure: string | null): void {
+    if (!this.rackScans.has(id)) this.rackScans.set(id, failure);
   }
 
   addPicklist(window: number, orders: readonly FakePicklistItem['order'][]): FakePicklist {

@@ -30,6 +30,7 @@ export const UNTAKEN: readonly UntakenBranch[] = [
   },
   { file: 'workflows/reconcile.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/schedule.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
+  { file: 'workflows/rack-scan.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   { file: 'workflows/inventory.ts', code: 'if (!isStepFailure(error))', ways: ['if'], why: PROGRAM_ERROR },
   {
     file: 'workflows/inventory.ts',

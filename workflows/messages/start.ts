@@ -8,6 +8,7 @@ import type { JobInput } from './job.ts';
 import { MOVE_SAMPLES, type MoveInput } from './move.ts';
 import type { PicklistInput } from './picklist.ts';
 import { PLACE_SAMPLE, type PlacementInput } from './placement.ts';
+import type { RackScanInput } from './rack-scan.ts';
 import { RETRIEVE_SAMPLE, type RetrievalInput } from './retrieval.ts';
 import type { RobotInput } from './robot.ts';
 
@@ -113,6 +114,21 @@ export function inventoryStartOptions(input: InventoryInput) {
     workflowTaskTimeout: '2 seconds' as const,
     typedSearchAttributes,
     staticSummary: `inventory of robot ${robotId}`,
+  };
+}
+
+/** Options with which a scanner is set to read a rack: joined when it does already. */
+export function rackScanStartOptions(input: RackScanInput) {
+  const { tenantId } = input.actor;
+  const args: [RackScanInput] = [input];
+  const typedSearchAttributes: SearchAttributePair[] = [{ key: TENANT, value: tenantId }];
+  return {
+    workflowId: workflowIds.rackScan(tenantId, input.scanId),
+    args,
+    workflowIdConflictPolicy: 'USE_EXISTING' as const,
+    workflowTaskTimeout: '2 seconds' as const,
+    typedSearchAttributes,
+    staticSummary: `rack scan ${input.scanId}`,
   };
 }
 

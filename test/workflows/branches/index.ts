@@ -7,6 +7,7 @@ import { lostTasks } from './lost-task.ts';
 import { moves } from './move.ts';
 import { picklists } from './picklist.ts';
 import { placementByHand, placementByRobot } from './placement.ts';
+import { rackScans } from './rack-scan.ts';
 import { reconciliations } from './reconcile.ts';
 import { relocations } from './relocation.ts';
 import { retrievals } from './retrieval.ts';
@@ -23,6 +24,7 @@ export const BRANCHES: Branches = {
   ...moves,
   ...relocations,
   ...inventories,
+  ...rackScans,
   ...reconciliations,
   ...robots,
   ...picklists,
