@@ -3,8 +3,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { resolvePosition, resolveReference } from '../db/references.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError } from '../domain/errors.ts';
-import type { Target } from '../domain/order.ts';
+import type { NewSample, Target } from '../domain/order.ts';
 import { type PriorityName, priorityOf } from '../domain/priority.ts';
+import type { Quantity } from '../domain/quantity.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { ScanRequest, TargetChoice } from '../schemas/automation.ts';
 import type { ApiEnv } from './dependencies.ts';
@@ -31,6 +32,10 @@ interface NewSampleFields {
   readonly type: string;
   readonly project?: string | undefined;
   readonly zone: Zone;
+  readonly subject?: string | undefined;
+  readonly lot?: string | undefined;
+  readonly expiresOn?: string | undefined;
+  readonly quantity?: Quantity | undefined;
 }
 
 /** Turns what callers write into what processes are asked: references become ids, a scan gets its actor. */
@@ -73,6 +78,7 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
           type: newSample.type,
           project: newSample.project ?? null,
           zone: newSample.zone,
+          ...lifeOf(newSample),
         },
         target: await target(fields.target),
         handoffPositionId: fields.handoff ? await position(fields.handoff) : null,
@@ -103,6 +109,18 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
         order: { kind: 'retrieval', handoffPositionId: handoff ? await position(handoff) : null },
         confirmation: null,
       };
+    },
+  };
+}
+
+function lifeOf({ subject, lot, expiresOn, quantity }: NewSampleFields): Pick<NewSample, 'life'> {
+  if ([subject, lot, expiresOn, quantity].every((value) => value === undefined)) return {};
+  return {
+    life: {
+      subject: subject ?? null,
+      lot: lot ?? null,
+      expiresOn: expiresOn ?? null,
+      quantity: quantity ?? null,
     },
   };
 }

@@ -29,6 +29,8 @@ export type JsonPrimitive = boolean | number | string | null;
 
 export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
+export type Numeric = ColumnType<string, number | string, number | string>;
+
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
 export interface Alarm {
@@ -67,6 +69,39 @@ export interface Barcode {
   tenant_id: string;
 }
 
+export interface CheckOut {
+  assignee_id: string;
+  checked_in_at: Timestamp | null;
+  checked_out_at: Timestamp;
+  checked_out_by: string;
+  comment: string | null;
+  due_at: Timestamp;
+  id: Generated<string>;
+  position_id: string | null;
+  sample_id: string;
+  tenant_id: string;
+}
+
+export interface ConsentWithdrawal {
+  certificate: Buffer | null;
+  certificate_sha256: Buffer | null;
+  certified_at: Timestamp | null;
+  comment: string | null;
+  id: Generated<string>;
+  sample_id: string | null;
+  subject: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+  withdrawn_at: Timestamp;
+  withdrawn_by: string;
+}
+
+export interface ConsentWithdrawalSample {
+  sample_id: string;
+  tenant_id: string;
+  withdrawal_id: string;
+}
+
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
@@ -81,6 +116,16 @@ export interface Deviation {
   sample_id: string | null;
   tenant_id: string;
   version: Generated<number>;
+}
+
+export interface Disposal {
+  comment: string | null;
+  disposed_at: Timestamp;
+  disposed_by: string;
+  reason: string;
+  sample_id: string;
+  second_person_id: string;
+  tenant_id: string;
 }
 
 export interface ErasableValue {
@@ -437,16 +482,32 @@ export interface Sample {
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
+  entered_storage_at: Timestamp | null;
+  expires_on: Timestamp | null;
   exposure_ms: Generated<number>;
   freeze_thaw_count: Generated<number>;
+  generation: Generated<number>;
+  hold_reason: string | null;
   holder_id: string | null;
   id: Generated<string>;
+  initial_quantity: Numeric | null;
+  is_checked_out: Generated<boolean>;
   job_id: string | null;
+  lot: string | null;
+  parent_generation: number | null;
+  parent_id: string | null;
   position_id: string | null;
   project: string | null;
+  quantity: Numeric | null;
+  quantity_unit: string | null;
   robot_id: string | null;
+  standing: Generated<string>;
+  state: Generated<string>;
+  subject: string | null;
   tenant_id: string;
+  thaw_recorded: Generated<boolean>;
   type: string;
+  use_count: Generated<number>;
   version: Generated<number>;
   warm_since: Timestamp | null;
   witness: string;
@@ -521,7 +582,11 @@ export interface DB {
   alarm: Alarm;
   app_user: AppUser;
   barcode: Barcode;
+  check_out: CheckOut;
+  consent_withdrawal: ConsentWithdrawal;
+  consent_withdrawal_sample: ConsentWithdrawalSample;
   deviation: Deviation;
+  disposal: Disposal;
   erasable_value: ErasableValue;
   event: Event;
   exposure_budget: ExposureBudget;

@@ -27,6 +27,21 @@ export const EVENT_TYPES = [
   'storage.sample.verified', // a person scanned it where it is
   'storage.sample.found', // custody known again, by an operator's answer
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
+  'storage.sample.edited',
+  'storage.sample.aliquoted', // of the parent; the aliquots are registered
+  'storage.sample.consumed', // a part of it, or all
+  'storage.sample.thawed',
+  'storage.sample.relabelled',
+  'storage.sample.checked_out',
+  'storage.sample.checked_in',
+  'storage.sample.held',
+  'storage.sample.released',
+  'storage.sample.disposed',
+  'storage.sample.lost',
+  'storage.sample.archived',
+  'storage.sample.reopened',
+  'storage.consent.withdrawn',
+  'storage.consent.certified',
   'storage.exposure_budget.changed',
   'automation.robot.registered',
   'automation.robot.paused',
@@ -65,6 +80,7 @@ export const AGGREGATES = [
   'exposure_budget',
   'picklist',
   'schedule',
+  'consent_withdrawal',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

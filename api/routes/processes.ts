@@ -36,6 +36,8 @@ const REFUSALS = [
   'LOCATION_RETIRED',
   'SAMPLE_BUSY',
   'SAMPLE_NOT_STORED',
+  'SAMPLE_STATE',
+  'CONSENT_WITHDRAWN',
   'OUT_OF_REACH',
   'EXPOSURE_BUDGET',
   'ROBOT_UNAVAILABLE',
@@ -185,9 +187,10 @@ const retrievalRoute = createRoute({
 export function storageProcessRoutes(): OpenAPIHono<ApiEnv> {
   const routes = createRouter();
   routes.openapi(storeRoute, async (c) => {
-    const { mode, priority, barcode, type, project, zone, ...fields } = c.req.valid('json');
+    const { mode, priority, target, handoff, confirmation, ...newSample } = c.req.valid('json');
     const order = orderMaker(c, { mode, priority });
-    return c.json(...(await one(c, () => order.placementOfNew({ barcode, type, project, zone }, fields))));
+    const fields = { target, handoff, confirmation };
+    return c.json(...(await one(c, () => order.placementOfNew(newSample, fields))));
   });
   routes.openapi(moveRoute, async (c) => {
     const { target, ...common } = c.req.valid('json');
