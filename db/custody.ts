@@ -31,7 +31,7 @@ export interface SampleRecord extends Exposure {
   readonly version: number;
 }
 
-interface SampleRow extends LifeRow {
+export interface SampleRow extends LifeRow {
   id: string;
   barcode: string;
   type: string;
@@ -52,7 +52,8 @@ interface SampleRow extends LifeRow {
   version: number;
 }
 
-const SAMPLE = sql`id, barcode, type, project, zone, custody, position_id, robot_id, holder_id, candidates,
+/** The columns that `sampleOf` reads, of the table `sample`. */
+export const SAMPLE = sql`id, barcode, type, project, zone, custody, position_id, robot_id, holder_id, candidates,
   custody_since, witness, ai_optimized, job_id, warm_since, exposure_ms, freeze_thaw_count, version, ${lifeColumns()}`;
 
 /** A sample, held until the transaction ends; null when the tenant has none of that id. */
@@ -78,7 +79,7 @@ export async function lockSamples(
   return rows.map(sampleOf);
 }
 
-function sampleOf(row: SampleRow): SampleRecord {
+export function sampleOf(row: SampleRow): SampleRecord {
   return {
     id: row.id,
     barcode: row.barcode,

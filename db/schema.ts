@@ -69,6 +69,56 @@ export interface Barcode {
   tenant_id: string;
 }
 
+export interface BulkOperation {
+  actor_id: string;
+  actor_role: string;
+  applied: Generated<number>;
+  created_at: Generated<Timestamp>;
+  doable: Generated<number>;
+  finished_at: Timestamp | null;
+  headings: Generated<Json>;
+  id: Generated<string>;
+  import_kind: string | null;
+  kind: string;
+  mode: string;
+  problems: Generated<number>;
+  rows: Generated<number>;
+  state: string;
+  station_id: string | null;
+  tenant_id: string;
+  undo_how: string | null;
+  undoes_id: string | null;
+  version: Generated<number>;
+}
+
+export interface BulkProblem {
+  code: string;
+  detail: string;
+  field: string | null;
+  id: Generated<string>;
+  line: number;
+  operation_id: string;
+  tenant_id: string;
+}
+
+export interface BulkRow {
+  barcode: string | null;
+  cells: Json;
+  container_id: string | null;
+  from_custody: Json | null;
+  grid_column: number | null;
+  grid_row: number | null;
+  has_problem: Generated<boolean>;
+  line: number;
+  operation_id: string;
+  sample_id: string | null;
+  sample_type: string | null;
+  sample_version: number | null;
+  tenant_id: string;
+  to_position_id: string | null;
+  zone: string | null;
+}
+
 export interface CheckOut {
   assignee_id: string;
   checked_in_at: Timestamp | null;
@@ -169,6 +219,16 @@ export interface IdempotencyKey {
   reply: Json | null;
   status: number | null;
   tenant_id: string;
+}
+
+export interface ImportProfile {
+  columns: Json;
+  defaults: Json;
+  id: Generated<string>;
+  kind: string;
+  name: string;
+  tenant_id: string;
+  version: Generated<number>;
 }
 
 export interface InventoryComparison {
@@ -582,6 +642,9 @@ export interface DB {
   alarm: Alarm;
   app_user: AppUser;
   barcode: Barcode;
+  bulk_operation: BulkOperation;
+  bulk_problem: BulkProblem;
+  bulk_row: BulkRow;
   check_out: CheckOut;
   consent_withdrawal: ConsentWithdrawal;
   consent_withdrawal_sample: ConsentWithdrawalSample;
@@ -591,6 +654,7 @@ export interface DB {
   event: Event;
   exposure_budget: ExposureBudget;
   idempotency_key: IdempotencyKey;
+  import_profile: ImportProfile;
   inventory_comparison: InventoryComparison;
   inventory_entry: InventoryEntry;
   job: Job;

@@ -40,6 +40,9 @@ export const EVENT_TYPES = [
   'storage.sample.lost',
   'storage.sample.archived',
   'storage.sample.reopened',
+  'storage.sample.moved', // by a person's word, many at once
+  'storage.sample.corrected', // the record is put right; no tube was moved
+  'storage.import_profile.changed',
   'storage.consent.withdrawn',
   'storage.consent.certified',
   'storage.exposure_budget.changed',
@@ -81,6 +84,7 @@ export const AGGREGATES = [
   'picklist',
   'schedule',
   'consent_withdrawal',
+  'import_profile',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

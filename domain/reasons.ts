@@ -37,6 +37,8 @@ export const REASONS = [
   'archiving', // a record was closed, or reopened
   'search', // a tube was given up as lost
   'consent', // a consent was withdrawn
+  'import', // from a file: asserted until something sees it
+  'undo', // an operation on many was taken back
 ] as const;
 
 export type ReasonCode = (typeof REASONS)[number];

@@ -108,6 +108,12 @@ const CASES: Readonly<Record<string, Case>> = {
     copy: { sample_id: SECOND_SAMPLE },
     change: `sample_id = '${SECOND_SAMPLE}'`,
   },
+  import_profile: {
+    aggregate: 'import_profile',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'copy' },
+    change: `defaults = '{"zone": "RT"}'`,
+  },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
 };
 
@@ -159,6 +165,7 @@ beforeAll(async () => {
       ['sample', SECOND_SAMPLE, 1],
       ['user', SECOND_USER, 1],
       ['consent_withdrawal', WITHDRAWAL, 1],
+      ['import_profile', WITHDRAWAL, 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -177,6 +184,7 @@ beforeAll(async () => {
     `INSERT INTO disposal VALUES ('${t}', '${SAMPLE}', 'damaged', 'c', '${administrator.userId}', '${SECOND_USER}', now())`,
     `INSERT INTO consent_withdrawal (tenant_id, id, subject, withdrawn_at, withdrawn_by)
      VALUES ('${t}', '${WITHDRAWAL}', 's', now(), '${administrator.userId}')`,
+    `INSERT INTO import_profile VALUES ('${t}', '${WITHDRAWAL}', 'p', 'samples', '{}', '{}')`,
     `INSERT INTO consent_withdrawal_sample VALUES ('${t}', '${WITHDRAWAL}', '${SAMPLE}')`,
     `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port)
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
