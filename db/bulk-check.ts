@@ -32,12 +32,16 @@ export async function checkRows(
   await (creates ? findTaken() : findSamples());
 
   const { rows: containers } = await sql<{ id: string }>`
-    SELECT DISTINCT r.container_id AS id FROM bulk_row r WHERE ${mine} AND r.container_id IS NOT NULL`.execute(tx);
+    SELECT DISTINCT r.container_id AS id FROM bulk_row r WHERE ${mine} AND r.container_id IS NOT NULL`.execute(
+    tx,
+  );
   // Nothing is known yet of how many rows were staged: row by row through an index it took 5 ms each.
   await sql`SET LOCAL enable_nestloop = off`.execute(tx);
   await sql`UPDATE bulk_row r SET to_position_id = p.id FROM position p
     WHERE ${mine} AND p.tenant_id = ${tenantId} AND p.container_id = ANY (${containers.map((row) => row.id)}::uuid[])
-      AND p.container_id = r.container_id AND p.grid_row = r.grid_row AND p.grid_column = r.grid_column`.execute(tx);
+      AND p.container_id = r.container_id AND p.grid_row = r.grid_row AND p.grid_column = r.grid_column`.execute(
+    tx,
+  );
   await sql`SET LOCAL enable_nestloop = on`.execute(tx);
   await wrong(
     'position',
