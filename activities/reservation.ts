@@ -12,6 +12,7 @@ import type { CustodyKind } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import type { ExposurePrediction } from '../domain/exposure.ts';
 import type { PlacementExplanation, SampleNeed } from '../domain/placement.ts';
+import { requireAction } from '../domain/sample-state.ts';
 import { WAITS, type Waits } from '../domain/waits.ts';
 import type { PlaceRef, Reservation } from '../workflows/messages/job.ts';
 import { release } from './closing.ts';
@@ -168,6 +169,7 @@ async function reserveForPlacement(change: Change, job: JobRecord, leaseMs: numb
     sample = await takeSample(tx, tenantId, job.sampleId, job.id);
     // A tube nobody could find may turn up again: the scan that confirms its placement settles where it is.
     requireCustody(sample, ['person', 'handoff', 'unknown'], 'placed', 'move it instead');
+    requireAction(sample.id, sample.life.state, 'store');
     standing = await holdWhereItStands(tx, tenantId, sample, job.id);
     chosen = await choose(needOf(sample));
   }
@@ -209,6 +211,7 @@ async function reserveForRetrieval(change: Change, job: JobRecord, leaseMs: numb
     'retrieved',
     'store it first',
   );
+  requireAction(sample.id, sample.life.state, 'retrieve');
   const source = await sourceFor(tx, tenantId, sample, job.id);
   if (job.mode === 'hand') {
     return {
@@ -246,6 +249,7 @@ async function reserveForMove(change: Change, job: JobRecord, leaseMs: number): 
   const { tenantId } = job.actor;
   const sample = await takeSample(tx, tenantId, job.sampleId, job.id);
   requireCustody(sample, ['position'], 'moved', 'store it first');
+  requireAction(sample.id, sample.life.state, 'move');
   const source = await sourceFor(tx, tenantId, sample, job.id);
   const robotId = job.mode === 'robot' ? await robotAt(tx, job, source) : null;
   const exposed = await requireWithinBudget(

@@ -5,22 +5,18 @@ import type { JobRecord } from '../db/jobs.ts';
 import { holdWithoutExpiry, lockPlaces, type Place } from '../db/places.ts';
 import { locationInWords, scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
+import { requireSecondPerson } from '../db/second-person.ts';
 import type { StepEnd } from '../db/steps.ts';
-import type { Role } from '../domain/actor.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import type { Witness } from '../domain/custody.ts';
 import { DomainError, type Refusal } from '../domain/errors.ts';
 import { cellLabel, parseCell } from '../domain/grid.ts';
-import { mayDo, rolesInWords } from '../domain/permissions.ts';
 import type { PlaceRef } from '../workflows/messages/job.ts';
 import { closeJob } from './closing.ts';
 import type { ClosingResult, SettleResult, StorageActivities } from './contract.ts';
 import { isChosenBySystem } from './order.ts';
 import { markOf, runRefusableStep } from './step.ts';
 import type { StorageDependencies } from './storage.ts';
-
-/** A second person has signed in within so many hours: a shift, not a session somebody forgot. */
-const SHIFT_HOURS = 12;
 
 type ScanActivities = Pick<
   StorageActivities,
@@ -162,7 +158,14 @@ async function checkScan(
     await requireBarcode(tx, tenantId, sample, scan.sampleBarcode, expectedAt);
     return { sample, witness: 'barcode' };
   }
-  await requireSecondPerson(tx, tenantId, scan);
+  await requireSecondPerson(
+    tx,
+    tenantId,
+    scan.actor.userId,
+    scan.secondPersonId,
+    'job.confirm',
+    'The tube’s label was not read: a second person must confirm which tube it is.',
+  );
   return { sample, witness: 'two_persons' };
 }
 
@@ -217,40 +220,6 @@ function requireCell(place: Place, scanned: string): void {
     `The position is ${place.label} of ${place.containerName}, not ${cellLabel(cell, place.grid)}: the tube belongs there.`,
     { errors: [{ pointer: '/position', detail: `is not ${place.label}` }] },
   );
-}
-
-/**
- * The second person is somebody else of this laboratory who may confirm and is at work: with a session of their own that
- * is open and was begun within the last hours. That they looked at the tube is the first person's word.
- */
-async function requireSecondPerson(tx: Transaction<DB>, tenantId: string, scan: Confirmation): Promise<void> {
-  const refuse = (detail: string) =>
-    new DomainError('SECOND_PERSON_REQUIRED', detail, {
-      errors: [{ pointer: '/secondPersonId', detail }],
-    });
-  if (scan.secondPersonId === null) {
-    throw refuse('The tube’s label was not read: a second person must confirm which tube it is.');
-  }
-  const { rows } = await sql<{ id: string; role: Role; signed_in: boolean }>`
-    SELECT u.id, u.role, EXISTS (SELECT FROM session s
-      WHERE s.tenant_id = u.tenant_id AND s.user_id = u.id AND s.closed_at IS NULL
-        AND s.opened_at > clock_timestamp() - make_interval(hours => ${sql.lit(SHIFT_HOURS)})) AS signed_in
-    FROM app_user u WHERE u.tenant_id = ${tenantId} AND u.id = ${scan.secondPersonId}
-      AND u.disabled_at IS NULL`.execute(tx);
-  const second = rows[0];
-  if (!second) throw refuse('The second person is nobody who may sign in here.');
-  // Compared as the database spells it: one id has several spellings.
-  if (second.id === scan.actor.userId) {
-    throw refuse('The second person must be somebody else than the first.');
-  }
-  if (!mayDo(second.role, 'job.confirm')) {
-    throw refuse(`The second person must be a ${rolesInWords('job.confirm')}.`);
-  }
-  if (!second.signed_in) {
-    throw refuse(
-      `The second person is not signed in: they must have signed in themselves within the last ${SHIFT_HOURS} hours and not have signed out.`,
-    );
-  }
 }
 
 function requireStandingIn(sample: SampleRecord, place: PlaceRef): void {

@@ -11,8 +11,11 @@ import { answerError, problemResponse } from './problem.ts';
 import { createRouter } from './route.ts';
 import { authRoutes } from './routes/auth.ts';
 import { jobRoutes } from './routes/automation.ts';
+import { bulkRoutes } from './routes/bulk.ts';
+import { consentRoutes } from './routes/consents.ts';
 import { deviationRoutes } from './routes/deviations.ts';
 import { docsRoutes, PAGE_POLICY } from './routes/docs.ts';
+import { exportRoutes } from './routes/exports.ts';
 import { exposureBudgetRoutes } from './routes/exposure-budgets.ts';
 import { healthRoutes } from './routes/health.ts';
 import { inventoryRoutes } from './routes/inventory.ts';
@@ -23,10 +26,11 @@ import { locationRoutes } from './routes/locations.ts';
 import { picklistRoutes } from './routes/picklists.ts';
 import { positionRoutes } from './routes/positions.ts';
 import { automationProcessRoutes, storageProcessRoutes } from './routes/processes.ts';
-import { reservationRoutes } from './routes/reservations.ts';
 import { rackScannerRoutes } from './routes/rack-scanners.ts';
 import { rackScanRoutes } from './routes/rack-scans.ts';
+import { reservationRoutes } from './routes/reservations.ts';
 import { robotRoutes } from './routes/robots.ts';
+import { sampleLifeRoutes } from './routes/sample-life.ts';
 import { scannerProfileRoutes } from './routes/scanner-profiles.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { storageRoutes } from './routes/storage.ts';
@@ -95,14 +99,22 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
       },
     }),
   );
-  const limitBody = bodyLimit({
-    maxSize: limits.bodyBytes,
-    onError: () => {
-      throw new DomainError('BODY_TOO_LARGE', `A body may have at most ${limits.bodyBytes} bytes.`);
-    },
-  });
+  const limitOf = (maxSize: number) =>
+    bodyLimit({
+      maxSize,
+      onError: () => {
+        throw new DomainError('BODY_TOO_LARGE', `A body may have at most ${maxSize} bytes.`);
+      },
+    });
+  const limitBody = limitOf(limits.bodyBytes);
+  const limitByPath = new Map([
+    ['/storage/moves', limitOf(limits.movesBytes)],
+    ['/storage/imports', limitOf(limits.importBytes)],
+  ]);
   // To look for the body of a GET, which has none, costs more than the rest of the way to its handler.
-  app.use('*', (c, next) => (c.req.method === 'GET' ? next() : limitBody(c, next)));
+  app.use('*', (c, next) =>
+    c.req.method === 'GET' ? next() : (limitByPath.get(c.req.path) ?? limitBody)(c, next),
+  );
 
   app.route('/', healthRoutes(dependencies));
   app.route('/', authRoutes(dependencies, limits));
@@ -112,6 +124,10 @@ export function createApp(dependencies: AppDependencies): OpenAPIHono<ApiEnv> {
   app.route('/', reservationRoutes(dependencies));
   app.route('/', locationTypeRoutes(dependencies));
   app.route('/', storageRoutes(dependencies));
+  app.route('/', sampleLifeRoutes(dependencies));
+  app.route('/', consentRoutes(dependencies));
+  app.route('/', bulkRoutes(dependencies));
+  app.route('/', exportRoutes(dependencies));
   app.route('/', exposureBudgetRoutes(dependencies));
   app.route('/', verificationRoutes(dependencies));
   app.route('/', rackScanRoutes(dependencies));

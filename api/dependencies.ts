@@ -32,6 +32,10 @@ export interface AppDependencies {
 export interface Limits {
   /** bytes of a request's body */
   readonly bodyBytes: number;
+  /** bytes of a list of moves */
+  readonly movesBytes: number;
+  /** bytes of a file that is imported; it is read as it comes */
+  readonly importBytes: number;
   /** failed sign-ins for one e-mail address from one host, and from one host, before they have to wait */
   readonly signInFailuresPerAddressAndHost: number;
   readonly signInFailuresPerHost: number;
@@ -47,6 +51,8 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   bodyBytes: 1024 * 1024,
+  movesBytes: 4 * 1024 * 1024,
+  importBytes: 1024 * 1024 * 1024,
   signInFailuresPerAddressAndHost: 10,
   signInFailuresPerHost: 100,
   signInFailuresPerAddress: 30,

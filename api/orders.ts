@@ -4,8 +4,9 @@ import { barcodeFor } from '../db/barcode-schemes.ts';
 import { resolvePosition, resolveReference } from '../db/references.ts';
 import type { Confirmation } from '../domain/confirmation.ts';
 import { DomainError } from '../domain/errors.ts';
-import type { Target } from '../domain/order.ts';
+import type { NewSample, Target } from '../domain/order.ts';
 import { type PriorityName, priorityOf } from '../domain/priority.ts';
+import type { Quantity } from '../domain/quantity.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { ScanRequest, TargetChoice } from '../schemas/automation.ts';
 import type { ApiEnv } from './dependencies.ts';
@@ -37,6 +38,10 @@ interface NewSampleFields {
   readonly hazard?: string | undefined;
   readonly owner?: string | undefined;
   readonly quarantine?: boolean | undefined;
+  readonly subject?: string | undefined;
+  readonly lot?: string | undefined;
+  readonly expiresOn?: string | undefined;
+  readonly quantity?: Quantity | undefined;
 }
 
 /** Turns what callers write into what processes are asked: references become ids, a scan gets its actor. */
@@ -80,6 +85,7 @@ export function orderMaker(c: Context<ApiEnv>, asked: Common) {
           project: newSample.project ?? null,
           zone: newSample.zone,
           ...traitsOf(newSample),
+          ...lifeOf(newSample),
         },
         target: await target(fields.target),
         handoffPositionId: fields.handoff ? await position(fields.handoff) : null,
@@ -133,6 +139,18 @@ function withoutBarcode(): DomainError {
     'Give the tube a barcode: the laboratory has no scheme to make one by (PUT /storage/barcode-schemes/sample).',
     { errors: [{ pointer: '/barcode', detail: 'is missing' }] },
   );
+}
+
+function lifeOf({ subject, lot, expiresOn, quantity }: NewSampleFields): Pick<NewSample, 'life'> {
+  if ([subject, lot, expiresOn, quantity].every((value) => value === undefined)) return {};
+  return {
+    life: {
+      subject: subject ?? null,
+      lot: lot ?? null,
+      expiresOn: expiresOn ?? null,
+      quantity: quantity ?? null,
+    },
+  };
 }
 
 /** A scan as the process takes it: who scanned comes from the token. */

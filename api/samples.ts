@@ -16,6 +16,7 @@ function whereaboutsOf(sample: SampleWhereabouts): Omit<SampleLocation, 'sampleI
     witness: sample.witness,
     certainty:
       sample.custody.kind === 'unknown' ? 'unknown' : sample.witness === 'asserted' ? 'asserted' : 'seen',
+    ...(sample.replacedBarcode !== null && { replacedBarcode: sample.replacedBarcode }),
     ...(sample.place && { path: [...sample.place.path], position: presentPlace(sample.place) }),
   };
 }
@@ -56,8 +57,24 @@ export function presentSample(sample: SampleView): Sample {
     ...(sample.exposure.warmSince && { warmSince: sample.exposure.warmSince.toISOString() }),
     exposureSeconds: sample.exposure.exposureMs / 1000,
     freezeThawCount: sample.exposure.freezeThawCount,
+    ...presentLife(sample.life),
     createdAt: sample.createdAt.toISOString(),
     version: sample.version,
+  };
+}
+
+function presentLife(life: SampleView['life']) {
+  return {
+    state: life.state,
+    ...(life.holdReason !== null && { holdReason: life.holdReason }),
+    ...(life.enteredStorageAt && { enteredStorageAt: life.enteredStorageAt.toISOString() }),
+    ...(life.parentId !== null && { parentId: life.parentId }),
+    generation: life.generation,
+    ...(life.subject !== null && { subject: life.subject }),
+    ...(life.quantity && { quantity: { ...life.quantity } }),
+    ...(life.lot !== null && { lot: life.lot }),
+    ...(life.expiresOn !== null && { expiresOn: life.expiresOn }),
+    useCount: life.useCount,
   };
 }
 

@@ -1,13 +1,17 @@
-import { sql, type Transaction } from 'kysely';
+import { type RawBuilder, sql, type Transaction } from 'kysely';
 import type { JsonValue } from '../domain/canonical.ts';
 import { type Custody, type CustodyCandidate, custodyLabel, type Witness } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
 import { type Exposure, exposureAfter, isInCold } from '../domain/exposure.ts';
 import type { NewSample } from '../domain/order.ts';
+import type { Standing } from '../domain/sample-state.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Change } from './change.ts';
+import { requireConsent } from './consent-lock.ts';
 import { judgeExposure } from './exposure.ts';
+import { releaseHeldPlace } from './held-place.ts';
+import { type LifeRow, lifeColumns, lifeContent, lifeOf, type SampleLife } from './life-columns.ts';
 import { lockPlaces, type Place } from './places.ts';
 import type { DB } from './schema.ts';
 
@@ -27,10 +31,11 @@ export interface SampleRecord extends Exposure {
   readonly witness: Witness;
   readonly aiOptimized: boolean;
   readonly jobId: string | null;
+  readonly life: SampleLife;
   readonly version: number;
 }
 
-interface SampleRow {
+export interface SampleRow extends LifeRow {
   id: string;
   barcode: string;
   type: string;
@@ -55,8 +60,10 @@ interface SampleRow {
   version: number;
 }
 
-const SAMPLE = sql`id, barcode, type, project, zone, class, hazard, owner, quarantine, custody, position_id, robot_id, holder_id, candidates,
-  custody_since, witness, ai_optimized, job_id, warm_since, exposure_ms, freeze_thaw_count, version`;
+/** The columns that `sampleOf` reads, of the table `sample`. */
+export const SAMPLE = sql`id, barcode, type, project, zone, class, hazard, owner, quarantine, custody, position_id, robot_id,
+  holder_id, candidates, custody_since, witness, ai_optimized, job_id, warm_since, exposure_ms, freeze_thaw_count, version,
+  ${lifeColumns()}`;
 
 /** A sample, held until the transaction ends; null when the tenant has none of that id. */
 export async function lockSample(
@@ -81,7 +88,7 @@ export async function lockSamples(
   return rows.map(sampleOf);
 }
 
-function sampleOf(row: SampleRow): SampleRecord {
+export function sampleOf(row: SampleRow): SampleRecord {
   return {
     id: row.id,
     barcode: row.barcode,
@@ -100,6 +107,7 @@ function sampleOf(row: SampleRow): SampleRecord {
     warmSince: row.warm_since,
     exposureMs: row.exposure_ms,
     freezeThawCount: row.freeze_thaw_count,
+    life: lifeOf(row),
     version: row.version,
   };
 }
@@ -138,24 +146,46 @@ export async function registerSample(
     readonly tenantId: string;
     readonly id: string;
     readonly holderId: string;
-    readonly jobId: string;
+    readonly jobId: string | null;
+    /** what it was taken from */
+    readonly parent?: { readonly id: string; readonly generation: number };
   },
 ): Promise<SampleRecord> {
   const { tx } = change;
+  const { tenantId, parent, life } = sample;
+  if (life?.subject) await requireConsent(tx, tenantId, life.subject);
+  const amount = life?.quantity?.amount ?? null;
   // One statement: where the barcode is taken, no sample is written either.
   const { rows } = await sql<SampleRow>`
     WITH taken AS (
       INSERT INTO barcode (tenant_id, code, kind, owner_id)
-      VALUES (${sample.tenantId}, ${sample.barcode}, 'sample', ${sample.id}) ON CONFLICT DO NOTHING
+      VALUES (${tenantId}, ${sample.barcode}, 'sample', ${sample.id}) ON CONFLICT DO NOTHING
       RETURNING code)
     INSERT INTO sample (tenant_id, id, barcode, type, project, zone, class, hazard, owner, quarantine, custody, holder_id,
-      custody_since, witness, job_id)
-    SELECT ${sample.tenantId}::uuid, ${sample.id}::uuid, code, ${sample.type}, ${sample.project}, ${sample.zone},
-           ${sample.class ?? null}, ${sample.hazard ?? null}, ${sample.owner ?? null}, ${sample.quarantine ?? false}, 'person', ${sample.holderId}::uuid, ${change.recordedAt}::timestamptz, 'person', ${sample.jobId}::uuid
+        custody_since, witness, job_id, parent_id, parent_generation, generation, subject, lot, expires_on, quantity,
+        initial_quantity, quantity_unit)
+    SELECT ${tenantId}::uuid, ${sample.id}::uuid, code, ${sample.type}, ${sample.project}, ${sample.zone},
+           ${sample.class ?? null}, ${sample.hazard ?? null}, ${sample.owner ?? null}, ${sample.quarantine ?? false},
+           'person', ${sample.holderId}::uuid, ${change.recordedAt}::timestamptz, 'person', ${sample.jobId}::uuid,
+           ${parent?.id ?? null}::uuid, ${parent?.generation ?? null}::int, ${parent ? parent.generation + 1 : 0}::int,
+           ${life?.subject ?? null}, ${life?.lot ?? null}, ${life?.expiresOn ?? null}::date, ${amount}::numeric,
+           ${amount}::numeric, ${life?.quantity?.unit ?? null}
     FROM taken RETURNING ${SAMPLE}`.execute(tx);
   const row = rows[0];
-  if (!row) throw await barcodeTaken(tx, sample.tenantId, sample.barcode);
+  if (!row) throw await barcodeTaken(tx, tenantId, sample.barcode);
   return sampleOf(row);
+}
+
+/** Claims a barcode for a sample that has one already. @throws DomainError BARCODE_TAKEN naming the owner */
+export async function claimBarcode(
+  tx: Transaction<DB>,
+  tenantId: string,
+  code: string,
+  sampleId: string,
+): Promise<void> {
+  const claimed = await sql`INSERT INTO barcode (tenant_id, code, kind, owner_id)
+    VALUES (${tenantId}, ${code}, 'sample', ${sampleId}) ON CONFLICT DO NOTHING`.execute(tx);
+  if (claimed.numAffectedRows !== 1n) throw await barcodeTaken(tx, tenantId, code);
 }
 
 async function barcodeTaken(tx: Transaction<DB>, tenantId: string, code: string): Promise<DomainError> {
@@ -215,7 +245,7 @@ export function recordRegistered(change: Change, sample: SampleRecord): void {
     to: custodyLabel(sample.custody),
     before: null,
     after: contentOf(sample),
-    erasable: ['barcode'],
+    erasable: ['barcode', 'subject'],
     data: eventData(sample, null),
   });
 }
@@ -260,12 +290,8 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
   const to: Custody = entered
     ? { kind: entered.isHandoff ? 'handoff' : 'position', positionId: entered.positionId }
     : move.to;
-  const exposure = exposureAfter(
-    sample,
-    sample.zone,
-    isInCold(entered?.zone ?? null, sample.zone),
-    change.recordedAt,
-  );
+  const exposure = exposureOf(sample, isInCold(entered?.zone ?? null, sample.zone), change.recordedAt);
+  if (to.kind !== 'person' && sample.life.isCheckedOut) await releaseHeldPlace(change, tenantId, sample.id);
   // Sent in one go; the two foreign keys between sample and position are checked at commit.
   const [, , moved] = await Promise.all([
     left &&
@@ -274,12 +300,10 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
     entered &&
       sql`UPDATE position SET state = 'occupied', sample_id = ${sample.id}, job_id = ${jobId}, lease_expires_at = NULL
         WHERE tenant_id = ${tenantId} AND id = ${entered.positionId}`.execute(tx),
-    sql<SampleRow>`UPDATE sample SET custody = ${to.kind}, position_id = ${positionIn(to)},
-        robot_id = ${to.kind === 'carrier' ? to.robotId : null}, holder_id = ${to.kind === 'person' ? to.userId : null},
-        candidates = ${to.kind === 'unknown' ? JSON.stringify(to.candidates) : null}::jsonb,
-        custody_since = ${change.recordedAt}, witness = ${move.witness},
+    sql<SampleRow>`UPDATE sample SET ${custodySets(to, change.recordedAt, move.witness)},
         ai_optimized = ${move.aiOptimized ?? sample.aiOptimized}, warm_since = ${exposure.warmSince},
-        exposure_ms = ${exposure.exposureMs}, freeze_thaw_count = ${exposure.freezeThawCount}, version = version + 1
+        exposure_ms = ${exposure.exposureMs}, freeze_thaw_count = ${exposure.freezeThawCount},
+        thaw_recorded = ${exposure.warmSince !== null && sample.life.thawRecorded}, version = version + 1
       WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`.execute(tx),
   ]);
   const row = moved.rows[0];
@@ -291,6 +315,34 @@ export async function moveSampleCustody(change: Change, move: CustodyMove): Prom
     await judgeExposure(change, { tenantId, sampleId: id, zone, jobId, warmSince });
   }
   return after;
+}
+
+/** The exposure after a change of custody; a thaw that a person has counted is not counted again. */
+export function exposureOf(sample: SampleRecord, inCold: boolean, at: Date): Exposure {
+  const after = exposureAfter(sample, sample.zone, inCold, at);
+  return sample.life.thawRecorded ? { ...after, freezeThawCount: sample.freezeThawCount } : after;
+}
+
+/**
+ * Assignments that give a sample another custody. Unless told otherwise its standing goes with it: it is not lost where it
+ * is, and checked out only with a person.
+ */
+export function custodySets(
+  to: Custody,
+  since: Date,
+  witness: Witness,
+  { standing, isCheckedOut }: { readonly standing?: Standing; readonly isCheckedOut?: boolean } = {},
+): RawBuilder<unknown> {
+  return sql`custody = ${to.kind}, position_id = ${positionIn(to)}, robot_id = ${to.kind === 'carrier' ? to.robotId : null},
+    holder_id = ${to.kind === 'person' ? to.userId : null},
+    candidates = ${to.kind === 'unknown' ? JSON.stringify(to.candidates) : null}::jsonb,
+    custody_since = ${since}, witness = ${witness},
+    standing = CASE WHEN ${standing ?? null}::text IS NOT NULL THEN ${standing ?? null}
+      WHEN standing <> 'lost' OR ${to.kind === 'unknown'} THEN standing
+      WHEN hold_reason IS NULL THEN 'active' ELSE 'on_hold' END,
+    is_checked_out = coalesce(${isCheckedOut ?? null}::boolean, is_checked_out AND ${to.kind === 'person'}),
+    entered_storage_at = coalesce(entered_storage_at, CASE WHEN custody = 'position' THEN custody_since END,
+      CASE WHEN ${to.kind === 'position'} THEN ${since}::timestamptz END)`;
 }
 
 /**
@@ -315,32 +367,27 @@ export async function withdrawCustody(
       WHERE tenant_id = ${tenantId} AND id = ${positionId}`.execute(tx);
   }
   const candidates: readonly CustodyCandidate[] = [{ kind: 'position', positionId }];
-  const { rows } = await (to === 'unknown'
-    ? sql<SampleRow>`UPDATE sample SET custody = 'unknown', position_id = NULL, witness = 'asserted',
-        candidates = ${JSON.stringify(candidates)}::jsonb, custody_since = ${change.recordedAt},
-        warm_since = coalesce(warm_since, ${change.recordedAt}), version = version + 1
-        WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
-    : sql<SampleRow>`UPDATE sample SET witness = 'asserted', version = version + 1
-        WHERE tenant_id = ${tenantId} AND id = ${sample.id} RETURNING ${SAMPLE}`
-  ).execute(tx);
-  const row = rows[0];
-  if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${sample.id}.`);
-  recordSample(
-    change,
-    to === 'unknown' ? 'storage.sample.custody_unknown' : 'storage.sample.doubted',
-    sample,
-    sampleOf(row),
-    place,
-  );
+  await (to === 'unknown'
+    ? changeSample(
+        change,
+        tenantId,
+        sample,
+        'storage.sample.custody_unknown',
+        sql`${custodySets({ kind: 'unknown', candidates }, change.recordedAt, 'asserted')},
+          warm_since = coalesce(warm_since, ${change.recordedAt})`,
+        place,
+      )
+    : changeSample(change, tenantId, sample, 'storage.sample.doubted', sql`witness = 'asserted'`, place));
 }
 
-/** Announces what became of a sample's custody or witness, in the change that wrote its row. */
+/** Announces what became of a sample, in the change that wrote its row. */
 export function recordSample(
   change: Change,
   type: Extract<EventType, `storage.sample.${string}`>,
   before: SampleRecord,
   after: SampleRecord,
   place: Place | null,
+  data: Readonly<Record<string, JsonValue>> = {},
 ): void {
   change.record({
     aggregate: 'sample',
@@ -351,8 +398,8 @@ export function recordSample(
     to: custodyLabel(after.custody),
     before: contentOf(before),
     after: contentOf(after),
-    erasable: ['barcode'],
-    data: eventData(after, place),
+    erasable: ['barcode', 'subject'],
+    data: { ...eventData(after, place), ...data },
   });
 }
 
@@ -401,6 +448,7 @@ function contentOf(sample: SampleRecord): Record<string, JsonValue> {
     warm_since: sample.warmSince?.toISOString() ?? null,
     exposure_ms: sample.exposureMs,
     freeze_thaw_count: sample.freezeThawCount,
+    ...lifeContent(sample.life),
   };
 }
 
@@ -416,6 +464,30 @@ function eventData(sample: SampleRecord, place: Place | null): Record<string, Js
     position: place?.label ?? null,
     custody: custodyLabel(sample.custody),
     ai_optimized: sample.aiOptimized,
+    state: sample.life.state,
     job_id: sample.jobId,
   };
+}
+
+/**
+ * Changes columns of a sample and tells its record; the way for everything but its custody in a job.
+ * @param sets assignments of columns, such as `use_count = use_count + 1`
+ * @param data what the event says besides
+ */
+export async function changeSample(
+  change: Change,
+  tenantId: string,
+  before: SampleRecord,
+  type: Extract<EventType, `storage.sample.${string}`>,
+  sets: RawBuilder<unknown>,
+  place: Place | null = null,
+  data: Readonly<Record<string, JsonValue>> = {},
+): Promise<SampleRecord> {
+  const { rows } = await sql<SampleRow>`UPDATE sample SET ${sets}, version = version + 1
+    WHERE tenant_id = ${tenantId} AND id = ${before.id} RETURNING ${SAMPLE}`.execute(change.tx);
+  const row = rows[0];
+  if (!row) throw new DomainError('NOT_FOUND', `There is no sample ${before.id}.`);
+  const after = sampleOf(row);
+  recordSample(change, type, before, after, place, data);
+  return after;
 }

@@ -7,7 +7,8 @@ import type { RackScan } from '../domain/rack-scan.ts';
 import type { ScannerProfile } from '../domain/scanner-profile.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
-import { assertInService, gridOf, lockLocation, titleOf } from './location-row.ts';
+import { gridOrNull } from './grid-row.ts';
+import { assertInService, lockLocation, titleOf } from './location-row.ts';
 import { lockBox, type RackScanRecord, rackScanById, recordScan, writeRead } from './rack-scans.ts';
 import { profileOf } from './scanner-profiles.ts';
 import { inTenant, read, sqlStateOf } from './tenancy.ts';
@@ -175,7 +176,7 @@ export function scannerOfScan(db: Database, tenantId: string, scanId: string): P
     if (!rows[0]) throw new DomainError('NOT_FOUND', 'The rack scanner is not in service any more.');
     const box = await lockLocation(tx, tenantId, locationId, 'NONE');
     assertInService(box);
-    const grid = gridOf(box);
+    const grid = gridOrNull(box);
     if (!grid) throw new DomainError('POSITION_UNKNOWN', `${titleOf(box)} has no positions.`);
     return { state, scanner: rows[0], profile: (await profileOf(tx, tenantId, profile)).profile, grid };
   });

@@ -10,7 +10,8 @@ import type { RackScan } from '../domain/rack-scan.ts';
 import type { ScannerProfile } from '../domain/scanner-profile.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
-import { assertInService, gridOf, type LocationRow, lockLocation, titleOf } from './location-row.ts';
+import { gridOrNull } from './grid-row.ts';
+import { assertInService, type LocationRow, lockLocation, titleOf } from './location-row.ts';
 import { readExpectation } from './rack-expectation.ts';
 import { scannedInWords } from './scanned.ts';
 import { profileOf } from './scanner-profiles.ts';
@@ -205,7 +206,7 @@ export interface HeldBox {
 export async function lockBox(tx: Transaction<DB>, tenantId: string, reference: string): Promise<HeldBox> {
   const row = await lockLocation(tx, tenantId, reference, 'UPDATE');
   assertInService(row);
-  const grid = gridOf(row);
+  const grid = gridOrNull(row);
   if (grid) return { row, grid };
   throw new DomainError('POSITION_UNKNOWN', `${titleOf(row)} has no positions: name a box with a grid.`);
 }

@@ -30,7 +30,8 @@ export async function resolveReference(
         .where('tenant_id', '=', tenantId)
         .where('code', '=', reference)
         .where('kind', '=', kind)
-        .where('retired_at', 'is', null)
+        // A label that was replaced still finds its sample; a location's is gone with it.
+        .where((or) => or.or([or('retired_at', 'is', null), or('kind', '=', 'sample')]))
         .compile();
   const [row] = await read<{ id: string }>(db, tenantId, query);
   if (row) return row.id;

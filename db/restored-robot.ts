@@ -4,7 +4,7 @@ import { DomainError } from '../domain/errors.ts';
 import { clearAlarmsOfRobot, raiseAlarm } from './alarms.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
-import { lockSamples, positionIn, recordSample } from './custody.ts';
+import { changeSample, custodySets, lockSamples, positionIn } from './custody.ts';
 import { openDeviation } from './deviations.ts';
 import { lockLocation } from './location-row.ts';
 import { lockPlaces } from './places.ts';
@@ -129,16 +129,14 @@ function loseTubesIn(
           .map((positionId) => ({ kind: 'handoff' as const, positionId })),
         { kind: 'floor' },
       ];
-      await sql`UPDATE sample SET custody = 'unknown', position_id = NULL,
-          candidates = ${JSON.stringify(candidates)}::jsonb, custody_since = ${change.recordedAt}, version = version + 1
-        WHERE tenant_id = ${tenantId} AND id = ${before.id}`.execute(tx);
-      const after = {
-        ...before,
-        custody: { kind: 'unknown' as const, candidates },
-        custodySince: change.recordedAt,
-        version: before.version + 1,
-      };
-      recordSample(change, 'storage.sample.custody_unknown', before, after, place);
+      await changeSample(
+        change,
+        tenantId,
+        before,
+        'storage.sample.custody_unknown',
+        custodySets({ kind: 'unknown', candidates }, change.recordedAt, before.witness),
+        place,
+      );
     }
     await recordBlocked(
       change,

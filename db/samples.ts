@@ -3,10 +3,12 @@ import type { Custody, CustodyCandidate, CustodyKind, Witness } from '../domain/
 import type { Exposure } from '../domain/exposure.ts';
 import { cellLabel } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
+import type { SampleState } from '../domain/sample-state.ts';
 import type { Zone } from '../domain/zone.ts';
 import type { Database } from './connection.ts';
 import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
-import { named, type PathStep, unknownReference } from './locations.ts';
+import { type LifeRow, lifeColumns, lifeOf, type SampleLife } from './life-columns.ts';
+import { type PathStep, unknownReference } from './locations.ts';
 import type { DB } from './schema.ts';
 import { read } from './tenancy.ts';
 
@@ -34,6 +36,8 @@ export interface SampleWhereabouts {
   readonly witness: Witness;
   /** for custody in a position or hand-off */
   readonly place: SamplePlace | null;
+  /** the barcode it was asked by, where that is not its own any more */
+  readonly replacedBarcode: string | null;
 }
 
 /** A sample as people read it. */
@@ -51,12 +55,14 @@ export interface SampleView extends SampleWhereabouts {
   /** the live job that has it */
   readonly jobId: string | null;
   readonly exposure: Exposure;
+  readonly life: SampleLife;
   readonly createdAt: Date;
   readonly version: number;
 }
 
 interface WhereaboutsRow extends GridRow {
   id: string;
+  barcode: string;
   custody: CustodyKind;
   position_id: string | null;
   robot_id: string | null;
@@ -72,8 +78,7 @@ interface WhereaboutsRow extends GridRow {
   container_zone: Zone | null;
 }
 
-interface SampleRow extends WhereaboutsRow {
-  barcode: string;
+interface SampleRow extends WhereaboutsRow, LifeRow {
   type: string;
   project: string | null;
   zone: Zone;
@@ -92,18 +97,20 @@ interface SampleRow extends WhereaboutsRow {
 }
 
 const WHEREABOUTS = sql`
-  s.id, s.custody, s.position_id, s.robot_id, s.holder_id, s.candidates, s.custody_since, s.witness,
-  p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, ${GRID_COLUMNS}, l.path, l.effective_zone AS container_zone`;
+  s.id, s.barcode, s.custody, s.position_id, s.robot_id, s.holder_id, s.candidates, s.custody_since, s.witness,
+  p.container_id, p.grid_row, p.grid_column, l.barcode AS container_barcode, ${GRID_COLUMNS}, l.path,
+  l.effective_zone AS container_zone`;
 
-const SAMPLE = sql`${WHEREABOUTS}, s.barcode, s.type, s.project, s.zone, s.class, s.hazard, s.owner, s.quarantine, s.ai_optimized, s.job_id, s.warm_since, s.exposure_ms,
-  s.freeze_thaw_count, s.created_at, s.version, p.ordinal`;
+const SAMPLE = sql`${WHEREABOUTS}, s.type, s.project, s.zone, s.class, s.hazard, s.owner, s.quarantine, s.ai_optimized,
+  s.job_id, s.warm_since, s.exposure_ms, s.freeze_thaw_count, s.created_at, s.version, p.ordinal, ${lifeColumns('s')}`;
 
 const FROM_SAMPLE = sql`
   FROM sample s
   LEFT JOIN position p ON p.tenant_id = s.tenant_id AND p.id = s.position_id
   LEFT JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id`;
-function whereaboutsOf(row: WhereaboutsRow): SampleWhereabouts {
+function whereaboutsOf(row: WhereaboutsRow, asked: string | null = null): SampleWhereabouts {
   return {
+    replacedBarcode: asked === null || asked === row.barcode ? null : asked,
     id: row.id,
     custody: custodyOf(row),
     since: row.custody_since,
@@ -142,9 +149,9 @@ function custodyOf(row: WhereaboutsRow): Custody {
   }
 }
 
-function sampleOf(row: SampleRow): SampleView {
+function sampleOf(row: SampleRow, asked: string | null = null): SampleView {
   return {
-    ...whereaboutsOf(row),
+    ...whereaboutsOf(row, asked),
     barcode: row.barcode,
     type: row.type,
     project: row.project,
@@ -160,6 +167,7 @@ function sampleOf(row: SampleRow): SampleView {
       exposureMs: row.exposure_ms,
       freezeThawCount: row.freeze_thaw_count,
     },
+    life: lifeOf(row),
     createdAt: row.created_at,
     version: row.version,
   };
@@ -187,12 +195,12 @@ export async function locateSample(
   });
   const found = rows[0]?.found;
   if (!found) throw unknownReference('sample', reference);
-  return whereaboutsOf({ ...found, custody_since: new Date(found.custody_since) });
+  return whereaboutsOf({ ...found, custody_since: new Date(found.custody_since) }, byId ? null : reference);
 }
 
 /**
  * A sample with its custody, path and position.
- * @param reference id or barcode
+ * @param reference id or barcode, also one that was replaced
  * @throws DomainError NOT_FOUND, BARCODE_UNKNOWN
  */
 export async function findSample(db: Database, tenantId: string, reference: string): Promise<SampleView> {
@@ -200,12 +208,16 @@ export async function findSample(db: Database, tenantId: string, reference: stri
     db,
     tenantId,
     sql<SampleRow>`SELECT ${SAMPLE} ${FROM_SAMPLE}
-      WHERE s.tenant_id = ${tenantId} AND ${named(reference, 's')}`.compile(db.kysely),
+      WHERE s.tenant_id = ${tenantId} AND s.id = ${
+        isId(reference)
+          ? sql`${reference}`
+          : sql`(SELECT owner_id FROM barcode WHERE tenant_id = ${tenantId} AND code = ${reference} AND kind = 'sample')`
+      }`.compile(db.kysely),
     isId(reference) ? 'sample_by_id' : 'sample_by_barcode',
   );
   const row = rows[0];
   if (!row) throw unknownReference('sample', reference);
-  return sampleOf(row);
+  return sampleOf(row, isId(reference) ? null : reference);
 }
 
 /** As `findSample` by id, in a transaction that has changed it. */
@@ -217,6 +229,31 @@ export async function sampleById(tx: Transaction<DB>, tenantId: string, id: stri
   return sampleOf(row);
 }
 
+/** Samples in a transaction that has changed them, in the order of the ids. */
+export async function samplesByIds(
+  tx: Transaction<DB>,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<SampleView[]> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} ${FROM_SAMPLE} WHERE s.tenant_id = ${tenantId} AND s.id = ANY (${[...ids]}::uuid[])
+    ORDER BY array_position(${[...ids]}::uuid[], s.id)`.execute(tx);
+  return rows.map((row) => sampleOf(row));
+}
+
+/** The samples whose consent was withdrawn, place by place; those that are nowhere any more at the end. */
+export async function samplesOfWithdrawal(
+  tx: Transaction<DB>,
+  tenantId: string,
+  withdrawalId: string,
+): Promise<SampleView[]> {
+  const { rows } = await sql<SampleRow>`
+    SELECT ${SAMPLE} ${FROM_SAMPLE} JOIN consent_withdrawal_sample m ON m.tenant_id = s.tenant_id AND m.sample_id = s.id
+    WHERE s.tenant_id = ${tenantId} AND m.withdrawal_id = ${withdrawalId}
+    ORDER BY l.id, p.ordinal, s.id`.execute(tx);
+  return rows.map((row) => sampleOf(row));
+}
+
 export interface SampleFilter {
   readonly type?: string;
   readonly project?: string;
@@ -224,6 +261,10 @@ export interface SampleFilter {
   readonly zone?: Zone;
   readonly custody?: CustodyKind;
   readonly witness?: Witness;
+  readonly state?: SampleState;
+  readonly subject?: string;
+  /** aliquots of this sample */
+  readonly parentId?: string;
 }
 
 function matching(tenantId: string, filter: SampleFilter): RawBuilder<SqlBool>[] {
@@ -232,6 +273,13 @@ function matching(tenantId: string, filter: SampleFilter): RawBuilder<SqlBool>[]
   if (filter.project !== undefined) conditions.push(sql<SqlBool>`s.project = ${filter.project}`);
   if (filter.zone !== undefined) conditions.push(sql<SqlBool>`s.zone = ${filter.zone}`);
   if (filter.witness !== undefined) conditions.push(sql<SqlBool>`s.witness = ${filter.witness}`);
+  if (filter.subject !== undefined) conditions.push(sql<SqlBool>`s.subject = ${filter.subject}`);
+  if (filter.parentId !== undefined) conditions.push(sql<SqlBool>`s.parent_id = ${filter.parentId}`);
+  if (filter.state === 'stored') conditions.push(sql<SqlBool>`s.state = 'stored'`);
+  else if (filter.state !== undefined) {
+    // Said twice for the index, as below.
+    conditions.push(sql<SqlBool>`s.state = ${filter.state} AND s.state <> 'stored'`);
+  }
   if (filter.custody === 'position') conditions.push(sql<SqlBool>`s.custody = 'position'`);
   else if (filter.custody !== undefined) {
     // Said twice, so that the small index of tubes outside the store is used.
@@ -264,7 +312,7 @@ export async function listSamples(
     sql<SampleRow>`SELECT ${SAMPLE} ${FROM_SAMPLE} WHERE ${sql.join(conditions, sql` AND `)}
       ORDER BY ${sort === 'created' ? sql`s.id` : sql`s.id DESC`} LIMIT ${limit}`.compile(db.kysely),
   );
-  return rows.map(sampleOf);
+  return rows.map((row) => sampleOf(row));
 }
 
 /** Where a page of samples in their places begins: after this position. */
@@ -304,5 +352,5 @@ export async function listSamplesWithin(
       WHERE a.tenant_id = ${tenantId} AND a.ancestor_id = ${locationId} AND ${sql.join(conditions, sql` AND `)} ${start}
       ORDER BY a.descendant_id, p.ordinal LIMIT ${limit}`.compile(db.kysely),
   );
-  return rows.map(sampleOf);
+  return rows.map((row) => sampleOf(row));
 }

@@ -29,6 +29,8 @@ export type JsonPrimitive = boolean | number | string | null;
 
 export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
+export type Numeric = ColumnType<string, number | string, number | string>;
+
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
 export interface Alarm {
@@ -80,6 +82,89 @@ export interface BarcodeScheme {
   version: Generated<number>;
 }
 
+export interface BulkOperation {
+  actor_id: string;
+  actor_role: string;
+  applied: Generated<number>;
+  created_at: Generated<Timestamp>;
+  doable: Generated<number>;
+  finished_at: Timestamp | null;
+  headings: Generated<Json>;
+  id: Generated<string>;
+  import_kind: string | null;
+  kind: string;
+  mode: string;
+  problems: Generated<number>;
+  rows: Generated<number>;
+  state: string;
+  station_id: string | null;
+  tenant_id: string;
+  undo_how: string | null;
+  undoes_id: string | null;
+  version: Generated<number>;
+}
+
+export interface BulkProblem {
+  code: string;
+  detail: string;
+  field: string | null;
+  id: Generated<string>;
+  line: number;
+  operation_id: string;
+  tenant_id: string;
+}
+
+export interface BulkRow {
+  barcode: string | null;
+  cells: Json;
+  container_id: string | null;
+  from_custody: Json | null;
+  grid_column: number | null;
+  grid_row: number | null;
+  has_problem: Generated<boolean>;
+  line: number;
+  operation_id: string;
+  sample_id: string | null;
+  sample_type: string | null;
+  sample_version: number | null;
+  tenant_id: string;
+  to_position_id: string | null;
+  zone: string | null;
+}
+
+export interface CheckOut {
+  assignee_id: string;
+  checked_in_at: Timestamp | null;
+  checked_out_at: Timestamp;
+  checked_out_by: string;
+  comment: string | null;
+  due_at: Timestamp;
+  id: Generated<string>;
+  position_id: string | null;
+  sample_id: string;
+  tenant_id: string;
+}
+
+export interface ConsentWithdrawal {
+  certificate: Buffer | null;
+  certificate_sha256: Buffer | null;
+  certified_at: Timestamp | null;
+  comment: string | null;
+  id: Generated<string>;
+  sample_id: string | null;
+  subject: string | null;
+  tenant_id: string;
+  version: Generated<number>;
+  withdrawn_at: Timestamp;
+  withdrawn_by: string;
+}
+
+export interface ConsentWithdrawalSample {
+  sample_id: string;
+  tenant_id: string;
+  withdrawal_id: string;
+}
+
 export interface Deviation {
   closed_at: Timestamp | null;
   closed_by: string | null;
@@ -94,6 +179,16 @@ export interface Deviation {
   sample_id: string | null;
   tenant_id: string;
   version: Generated<number>;
+}
+
+export interface Disposal {
+  comment: string | null;
+  disposed_at: Timestamp;
+  disposed_by: string;
+  reason: string;
+  sample_id: string;
+  second_person_id: string;
+  tenant_id: string;
 }
 
 export interface ErasableValue {
@@ -137,6 +232,16 @@ export interface IdempotencyKey {
   reply: Json | null;
   status: number | null;
   tenant_id: string;
+}
+
+export interface ImportProfile {
+  columns: Json;
+  defaults: Json;
+  id: Generated<string>;
+  kind: string;
+  name: string;
+  tenant_id: string;
+  version: Generated<number>;
 }
 
 export interface InventoryComparison {
@@ -511,19 +616,35 @@ export interface Sample {
   created_at: Generated<Timestamp>;
   custody: string;
   custody_since: Timestamp;
+  entered_storage_at: Timestamp | null;
+  expires_on: Timestamp | null;
   exposure_ms: Generated<number>;
   freeze_thaw_count: Generated<number>;
+  generation: Generated<number>;
   hazard: string | null;
+  hold_reason: string | null;
   holder_id: string | null;
   id: Generated<string>;
+  initial_quantity: Numeric | null;
+  is_checked_out: Generated<boolean>;
   job_id: string | null;
+  lot: string | null;
   owner: string | null;
+  parent_generation: number | null;
+  parent_id: string | null;
   position_id: string | null;
   project: string | null;
+  quantity: Numeric | null;
+  quantity_unit: string | null;
   quarantine: Generated<boolean>;
   robot_id: string | null;
+  standing: Generated<string>;
+  state: Generated<string>;
+  subject: string | null;
   tenant_id: string;
+  thaw_recorded: Generated<boolean>;
   type: string;
+  use_count: Generated<number>;
   version: Generated<number>;
   warm_since: Timestamp | null;
   witness: string;
@@ -608,11 +729,19 @@ export interface DB {
   app_user: AppUser;
   barcode: Barcode;
   barcode_scheme: BarcodeScheme;
+  bulk_operation: BulkOperation;
+  bulk_problem: BulkProblem;
+  bulk_row: BulkRow;
+  check_out: CheckOut;
+  consent_withdrawal: ConsentWithdrawal;
+  consent_withdrawal_sample: ConsentWithdrawalSample;
   deviation: Deviation;
+  disposal: Disposal;
   erasable_value: ErasableValue;
   event: Event;
   exposure_budget: ExposureBudget;
   idempotency_key: IdempotencyKey;
+  import_profile: ImportProfile;
   inventory_comparison: InventoryComparison;
   inventory_entry: InventoryEntry;
   job: Job;

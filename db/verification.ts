@@ -4,7 +4,7 @@ import { DomainError } from '../domain/errors.ts';
 import { type Cell, parseCell } from '../domain/grid.ts';
 import { type Change, type ChangeContext, withChange } from './change.ts';
 import type { Database } from './connection.ts';
-import { lockSample, positionIn, recordSample, type SampleRecord } from './custody.ts';
+import { changeSample, custodySets, lockSample, positionIn, type SampleRecord } from './custody.ts';
 import { gridOrNull } from './grid-row.ts';
 import { assertInService, lockLocation, titleOf } from './location-row.ts';
 import { recordBlocking } from './location-service.ts';
@@ -137,6 +137,16 @@ function checkSample(sample: SampleRecord): void {
       'The sample was disposed of: a tube with its barcode should not exist.',
     );
   }
+  const { state } = sample.life;
+  if (state === 'archived' || state === 'consumed') {
+    throw new DomainError(
+      'SAMPLE_STATE',
+      `The sample is ${state}: a tube of it should not be in the store.`,
+      {
+        facts: { state },
+      },
+    );
+  }
   if (sample.custody.kind !== 'unknown' && sample.witness !== 'asserted') {
     throw new DomainError(
       'CONFLICT',
@@ -210,17 +220,12 @@ async function write(
   place: Place,
 ): Promise<void> {
   const isSeen = custody.kind !== 'unknown';
-  const after: SampleRecord = {
-    ...before,
-    custody,
-    custodySince: change.recordedAt,
-    witness: isSeen ? 'barcode' : 'asserted',
-    version: before.version + 1,
-  };
-  await sql`UPDATE sample SET custody = ${custody.kind}, position_id = ${positionIn(custody)}, robot_id = NULL,
-      holder_id = NULL, candidates = ${custody.kind === 'unknown' ? JSON.stringify(custody.candidates) : null}::jsonb,
-      custody_since = ${after.custodySince}, witness = ${after.witness}, version = ${after.version}
-    WHERE tenant_id = ${tenantId} AND id = ${before.id}`.execute(change.tx);
-  const type = isSeen ? 'storage.sample.verified' : 'storage.sample.custody_unknown';
-  recordSample(change, type, before, after, place);
+  await changeSample(
+    change,
+    tenantId,
+    before,
+    isSeen ? 'storage.sample.verified' : 'storage.sample.custody_unknown',
+    custodySets(custody, change.recordedAt, isSeen ? 'barcode' : 'asserted'),
+    place,
+  );
 }

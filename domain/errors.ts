@@ -43,6 +43,10 @@ export const ERRORS = {
   RULE_NOT_MET: { status: 409, retryable: false, title: 'A rule of the place refuses the sample' },
   SAMPLE_BUSY: { status: 409, retryable: false, title: 'Another job has the sample' },
   SAMPLE_NOT_STORED: { status: 409, retryable: false, title: 'The sample is not where this can be done' },
+  SAMPLE_STATE: { status: 409, retryable: false, title: 'Nothing of this kind is done with the sample now' },
+  BULK_REFUSED: { status: 409, retryable: false, title: 'Some rows cannot be done, so none was' },
+  CONSENT_WITHDRAWN: { status: 409, retryable: false, title: 'The consent was withdrawn' },
+  QUANTITY_EXCEEDED: { status: 409, retryable: false, title: 'Less is left than that' },
   EXPOSURE_BUDGET: {
     status: 409,
     retryable: false,

@@ -30,6 +30,24 @@ export const EVENT_TYPES = [
   'storage.sample.doubted', // custody only asserted: a store's own inventory says otherwise
   'storage.reservation.created', // positions are set aside for a project
   'storage.reservation.released',
+  'storage.sample.edited',
+  'storage.sample.aliquoted', // of the parent; the aliquots are registered
+  'storage.sample.consumed', // a part of it, or all
+  'storage.sample.thawed',
+  'storage.sample.relabelled',
+  'storage.sample.checked_out',
+  'storage.sample.checked_in',
+  'storage.sample.held',
+  'storage.sample.released',
+  'storage.sample.disposed',
+  'storage.sample.lost',
+  'storage.sample.archived',
+  'storage.sample.reopened',
+  'storage.sample.moved', // by a person's word, many at once
+  'storage.sample.corrected', // the record is put right; no tube was moved
+  'storage.import_profile.changed',
+  'storage.consent.withdrawn',
+  'storage.consent.certified',
   'storage.exposure_budget.changed',
   'storage.barcode_scheme.changed',
   'storage.scanner_profile.changed',
@@ -82,6 +100,8 @@ export const AGGREGATES = [
   'rack_scanner',
   'rack_scan',
   'barcode_scheme',
+  'consent_withdrawal',
+  'import_profile',
 ] as const;
 
 export type Aggregate = (typeof AGGREGATES)[number];

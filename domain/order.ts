@@ -1,3 +1,4 @@
+import type { Quantity } from './quantity.ts';
 import type { Zone } from './zone.ts';
 
 /** Where a tube shall go. */
@@ -17,6 +18,18 @@ export interface NewSample {
   readonly hazard?: string | null;
   readonly owner?: string | null;
   readonly quarantine?: boolean;
+  /** left out: nothing is known of it */
+  readonly life?: NewSampleLife;
+}
+
+/** What else may be known of a new sample. */
+export interface NewSampleLife {
+  /** the donor's reference, never a name */
+  readonly subject: string | null;
+  readonly lot: string | null;
+  /** YYYY-MM-DD, the last day on which it may be used */
+  readonly expiresOn: string | null;
+  readonly quantity: Quantity | null;
 }
 
 /** What a job was asked to do: stored in `job.input.order`, read by its first step. */

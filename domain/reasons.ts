@@ -31,6 +31,14 @@ export const REASONS = [
   'schedule', // work was planned for later, changed or called off
   'restore', // the laboratory was restored from a backup
   'configuration', // a person changed a limit or a setting
+  'use', // a part of a sample was used, or a tube was checked out for it
+  'hold', // a sample may not be used, or may again
+  'disposal', // a tube was destroyed
+  'archiving', // a record was closed, or reopened
+  'search', // a tube was given up as lost
+  'consent', // a consent was withdrawn
+  'import', // from a file: asserted until something sees it
+  'undo', // an operation on many was taken back
 ] as const;
 
 export type ReasonCode = (typeof REASONS)[number];

@@ -13,6 +13,7 @@ import {
   WaitingFor,
 } from './job-view.ts';
 import { Id, Instant } from './problem.ts';
+import { ExpiryDate, Lot, Quantity, Subject } from './quantity.ts';
 
 /** Lists of domain/job.ts, zone.ts and order.ts; the compiler compares them where requests and replies are made. */
 export const JobStateName = z.enum([
@@ -121,6 +122,10 @@ export const newSampleFields = {
   project: z.string().trim().min(1).max(100).optional().openapi({ example: 'HEART-2' }),
   ...Traits,
   zone: ZoneName.openapi({ description: 'The temperature the sample needs.' }),
+  subject: Subject.optional(),
+  lot: Lot.optional(),
+  expiresOn: ExpiryDate.optional(),
+  quantity: Quantity.optional(),
 };
 const placementFields = {
   target: TargetChoice.optional().openapi({ description: 'Left out: the system chooses.' }),

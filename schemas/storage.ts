@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { NewBarcode, PositionLabel, Reference, Traits, ZoneName } from './automation.ts';
 import { RuleName } from './job-view.ts';
 import { Id, Instant } from './problem.ts';
+import { QuantityLeft, Subject } from './quantity.ts';
 
 /** Lists of domain/grid.ts and domain/custody.ts; the compiler compares them where requests and replies are made. */
 const LabelSchemeName = z.enum(['number', 'upper', 'lower', 'roman_upper', 'roman_lower']);
@@ -10,6 +11,21 @@ const DirectionName = z.enum(['horizontal', 'vertical']);
 const OriginName = z.enum(['top_left', 'top_right', 'bottom_left', 'bottom_right']);
 const CustodyName = z.enum(['position', 'handoff', 'carrier', 'person', 'transit', 'disposed', 'unknown']);
 const WitnessName = z.enum(['sensor', 'barcode', 'person', 'two_persons', 'asserted']);
+
+/** States of domain/sample-state.ts. */
+const SampleStateName = z.enum([
+  'registered',
+  'stored',
+  'checked_out',
+  'in_use',
+  'on_hold',
+  'missing',
+  'consumed',
+  'shipped',
+  'disposed',
+  'archived',
+  'lost',
+]);
 
 const TypeCode = z
   .string()
@@ -234,6 +250,9 @@ export const SampleQuery = z.strictObject({
   zone: ZoneName.optional().openapi({ description: 'The temperature the samples need.' }),
   custody: CustodyName.optional(),
   witness: WitnessName.optional(),
+  state: SampleStateName.optional(),
+  subject: Subject.optional(),
+  parent: Reference.optional().openapi({ description: 'Aliquots of this sample.' }),
   sort: z.enum(['created', '-created']).default('-created'),
   limit,
   cursor,
@@ -423,6 +442,9 @@ const whereabouts = {
   since: Instant,
   witness: WitnessName.openapi({ description: 'What saw it there; asserted: nothing did.' }),
   certainty: z.enum(['seen', 'asserted', 'unknown']).openapi({ description: 'How sure that is.' }),
+  replacedBarcode: z.string().optional().openapi({
+    description: 'The barcode it was asked by, which was replaced: the tube has another label now.',
+  }),
   path: Path.optional().openapi({ description: 'To the container; for custody in a position or hand-off.' }),
   position: z
     .object({
@@ -465,6 +487,16 @@ export const Sample = z
     freezeThawCount: z.int().openapi({
       description: 'How often a frozen sample was outside its cold for longer than two minutes.',
     }),
+    state: SampleStateName,
+    holdReason: z.string().optional().openapi({ description: 'Why it is on hold.' }),
+    enteredStorageAt: Instant.optional().openapi({ description: 'First time in a position.' }),
+    parentId: Id.optional().openapi({ description: 'What it was taken from.' }),
+    generation: z.int().openapi({ description: '0: collected; an aliquot is one more than its parent.' }),
+    subject: z.string().optional().openapi({ description: 'The donor’s reference.' }),
+    quantity: QuantityLeft.optional().openapi({ description: 'Absent: nobody measured it.' }),
+    lot: z.string().optional(),
+    expiresOn: z.iso.date().optional(),
+    useCount: z.int(),
     createdAt: Instant,
     version: z.int(),
   })

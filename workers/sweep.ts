@@ -1,7 +1,7 @@
 /**
  * The sweep: goes through the tenants every few seconds and looks after jobs, queues of robots and picklists that no
  * workflow looks after; sees that Temporal scans for the planned jobs of every tenant that has some, and has the inventories
- * compared of stores that keep one; once an hour it forgets idempotency keys and refresh tokens whose time is over.
+ * compared of stores that keep one; does bulk operations that are ready; once an hour it forgets idempotency keys and refresh tokens whose time is over.
  *
  *     node --import tsx workers/sweep.ts [--every-ms 5000] [--unstarted-ms 5000] [--quiet-ms 10000]
  *         [--look-ms 60000] [--inventory-every-ms 3600000]
@@ -15,6 +15,7 @@ import { pino } from 'pino';
 import { assertApplicationRole, openDatabase } from '../db/connection.ts';
 import { forgetExpired } from '../db/expiry.ts';
 import { loadEnvironment } from '../schemas/environment.ts';
+import { BulkWork } from './bulk-sweep.ts';
 import { onEnd, openTemporalClient } from './connection.ts';
 import { DueSchedules } from './due-schedules.ts';
 import { ensureInventorySchedules } from './inventory-schedule.ts';
@@ -58,11 +59,13 @@ let forgotAt = 0;
 
 const ending = new AbortController();
 onEnd(() => ending.abort());
+const bulk = new BulkWork(db, log, ending.signal);
 console.log('ready sweep');
 while (!ending.signal.aborted) {
   await sweepAll();
   await sleep(everyMs, undefined, { signal: ending.signal }).catch(() => undefined); // woken to end
 }
+await bulk.settled();
 await Promise.all([client.connection.close(), db.close()]);
 process.exit(0);
 
@@ -75,6 +78,7 @@ async function sweepAll(): Promise<void> {
     await sweepRobotsOf({ db, client, log, quietMs: timing.quietMs }, ids, ending.signal);
     await ensureInventorySchedules({ db, client, log, everyMs: inventoryEveryMs }, ids, scheduled);
     await sweepPicklistsOf({ db, client, log }, ids, ending.signal);
+    bulk.begin(ids);
     await due.ensure(ids, ending.signal);
     if (forgetNow) for (const id of ids) await forget(id);
   } catch (error) {

@@ -2,7 +2,6 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { DomainError } from '../../domain/errors.ts';
 import {
-  MoveRequest,
   MoveSampleRequest,
   PlacementRequest,
   Reference,
@@ -24,7 +23,7 @@ import { JOB_EXAMPLE, STARTED_EXAMPLE } from './examples.ts';
 const SampleParams = z.object({ id: Reference.openapi({ param: { name: 'id', in: 'path' } }) });
 
 /** What starting any process may be refused with. */
-const REFUSALS = [
+export const REFUSALS = [
   'MALFORMED_BODY',
   'NOT_FOUND',
   'BARCODE_UNKNOWN',
@@ -36,6 +35,8 @@ const REFUSALS = [
   'LOCATION_RETIRED',
   'SAMPLE_BUSY',
   'SAMPLE_NOT_STORED',
+  'SAMPLE_STATE',
+  'CONSENT_WITHDRAWN',
   'OUT_OF_REACH',
   'EXPOSURE_BUDGET',
   'ROBOT_UNAVAILABLE',
@@ -50,7 +51,7 @@ const REFUSALS = [
 
 const LATE =
   'Without `position` the answer was not ready in time; the process runs on: look at the job, or send the request again with the same Idempotency-Key.';
-const accepted = (what: string) => ({
+export const accepted = (what: string) => ({
   ...reply(Started, `${what}. ${LATE}`, STARTED_EXAMPLE),
   headers: { Location: { description: 'The job.', schema: { type: 'string' as const } } },
 });
@@ -88,19 +89,6 @@ const moveRoute = createRoute({
     headers: IdempotencyHeader,
     params: SampleParams,
     body: body(MoveSampleRequest, { target: { location: 'BOX-8', position: 'A1' }, mode: 'robot' }),
-  },
-  responses: { 202: accepted('The target is reserved and the move is under way'), ...problems(...REFUSALS) },
-});
-
-const movesRoute = createRoute({
-  ...secured('sample.move'),
-  method: 'post',
-  path: '/storage/moves',
-  tags: ['Storage'],
-  summary: 'Move one tube',
-  request: {
-    headers: IdempotencyHeader,
-    body: body(MoveRequest, { sample: 'TUBE-000123', target: { within: 'FREEZER-2' }, mode: 'hand' }),
   },
   responses: { 202: accepted('The target is reserved and the move is under way'), ...problems(...REFUSALS) },
 });
@@ -195,10 +183,6 @@ export function storageProcessRoutes(): OpenAPIHono<ApiEnv> {
     const { id } = c.req.valid('param');
     return c.json(...(await one(c, () => orderMaker(c, common).move(id, target))));
   });
-  routes.openapi(movesRoute, async (c) => {
-    const { sample, target, ...common } = c.req.valid('json');
-    return c.json(...(await one(c, () => orderMaker(c, common).move(sample, target))));
-  });
   routes.openapi(retrieveRoute, async (c) => {
     const { handoff, ...common } = c.req.valid('json');
     const { id } = c.req.valid('param');
@@ -238,7 +222,10 @@ export function automationProcessRoutes(): OpenAPIHono<ApiEnv> {
 type Reply<T> = [T, 202, Record<string, string>];
 
 /** @throws DomainError with the process's refusal */
-async function one(c: Context<ApiEnv>, request: () => Promise<ProcessRequest>): Promise<Reply<Started>> {
+export async function one(
+  c: Context<ApiEnv>,
+  request: () => Promise<ProcessRequest>,
+): Promise<Reply<Started>> {
   const [answer] = await startProcesses(c, [request]);
   if (!answer) throw new Error('one process was asked for, and none was answered');
   if (answer.outcome === 'refused') {

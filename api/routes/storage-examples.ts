@@ -63,6 +63,12 @@ export const SAMPLE_EXAMPLE: Sample = {
   aiOptimized: true,
   exposureSeconds: 46.2,
   freezeThawCount: 0,
+  state: 'stored',
+  enteredStorageAt: '2026-03-02T08:15:00.000Z',
+  generation: 0,
+  subject: 'DONOR-0042',
+  quantity: { amount: '450', initial: '500', unit: 'ul' },
+  useCount: 1,
   createdAt: '2026-03-02T08:14:00.000Z',
   version: 3,
 };

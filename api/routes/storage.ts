@@ -105,7 +105,11 @@ export function storageRoutes({ db }: AppDependencies): OpenAPIHono<ApiEnv> {
 
   routes.openapi(listRoute, async (c) => {
     const { tenantId } = c.var.actor;
-    const { location, sort, limit, cursor, ...filter } = c.req.valid('query');
+    const { location, parent, sort, limit, cursor, ...rest } = c.req.valid('query');
+    const filter = {
+      ...rest,
+      ...(parent !== undefined && { parentId: await resolveReference(db, tenantId, 'sample', parent) }),
+    };
     if (location !== undefined) {
       const after = decodeCursor(PlaceCursor, cursor);
       const within = await resolveReference(db, tenantId, 'location', location);

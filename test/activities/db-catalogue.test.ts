@@ -4,6 +4,9 @@ import { createTestDatabase, type TestDatabase } from '../setup/database.ts';
 
 /** Tables whose rows are not ledgered: bookkeeping, and the ledger itself (design: invariant 3). */
 const BOOKKEEPING = [
+  'bulk_operation', // what it does is told by the entries of each sample
+  'bulk_problem',
+  'bulk_row', // staged until it is done; then what an undo needs
   'erasable_value',
   'event',
   'idempotency_key',

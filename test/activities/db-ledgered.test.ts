@@ -16,6 +16,9 @@ interface Case {
 }
 
 const NEW_ID = '01900000-0000-7000-8000-00000000c0de';
+const SECOND_SAMPLE = '01900000-0000-7000-8000-000000000094';
+const SECOND_USER = '01900000-0000-7000-8000-000000000095';
+const WITHDRAWAL = '01900000-0000-7000-8000-000000000096';
 const CASES: Readonly<Record<string, Case>> = {
   app_user: {
     aggregate: 'user',
@@ -86,6 +89,36 @@ const CASES: Readonly<Record<string, Case>> = {
     idColumn: 'id',
     copy: { id: NEW_ID },
     change: `reason = 'Changed'`,
+  },
+  check_out: {
+    aggregate: 'sample',
+    idColumn: 'sample_id',
+    copy: { id: NEW_ID, checked_in_at: '2026-01-01T00:00:00Z' },
+    change: `due_at = '2199-01-01'`,
+  },
+  disposal: {
+    aggregate: 'sample',
+    idColumn: 'sample_id',
+    copy: { sample_id: SECOND_SAMPLE },
+    change: `comment = 'Changed'`,
+  },
+  consent_withdrawal: {
+    aggregate: 'consent_withdrawal',
+    idColumn: 'id',
+    copy: { id: NEW_ID, subject: 'copy' },
+    change: `comment = 'Changed'`,
+  },
+  consent_withdrawal_sample: {
+    aggregate: 'consent_withdrawal',
+    idColumn: 'withdrawal_id',
+    copy: { sample_id: SECOND_SAMPLE },
+    change: `sample_id = '${SECOND_SAMPLE}'`,
+  },
+  import_profile: {
+    aggregate: 'import_profile',
+    idColumn: 'id',
+    copy: { id: NEW_ID, name: 'copy' },
+    change: `defaults = '{"zone": "RT"}'`,
   },
   picklist: { aggregate: 'picklist', idColumn: 'id', copy: { id: NEW_ID }, change: `name = 'Changed'` },
   scanner_profile: {
@@ -181,6 +214,10 @@ beforeAll(async () => {
       ['rack_scanner', SCANNER ?? '', 1],
       ['rack_scan', SCAN ?? '', 1],
       ['barcode_scheme', SCHEME ?? '', 1],
+      ['sample', SECOND_SAMPLE, 1],
+      ['user', SECOND_USER, 1],
+      ['consent_withdrawal', WITHDRAWAL, 1],
+      ['import_profile', WITHDRAWAL, 1],
     ],
     `INSERT INTO location (tenant_id, id, type, parent_id, name) VALUES
        ('${t}', '${SITE}', (SELECT code FROM location_type LIMIT 1), NULL, 'Site'),
@@ -190,9 +227,19 @@ beforeAll(async () => {
      VALUES ('${t}', '${POSITION}', '${BOX}', 0, 0, 1)`,
     `INSERT INTO reservation (tenant_id, id, project, owner_id, reason, expires_at)
      VALUES ('${t}', '${RESERVATION}', 'HEART', '${administrator.userId}', 'study', now() + interval '1 day')`,
-    `INSERT INTO barcode VALUES ('${t}', 'TUBE-1', 'sample', '${SAMPLE}'), ('${t}', 'TUBE-2', 'sample', '${SAMPLE}')`,
+    `INSERT INTO barcode VALUES ('${t}', 'TUBE-1', 'sample', '${SAMPLE}'), ('${t}', 'TUBE-2', 'sample', '${SAMPLE}'),
+       ('${t}', 'TUBE-3', 'sample', '${SECOND_SAMPLE}')`,
     `INSERT INTO sample (tenant_id, id, barcode, type, zone, custody, holder_id, custody_since, witness)
-     VALUES ('${t}', '${SAMPLE}', 'TUBE-1', 'blood', '-80', 'person', '${administrator.userId}', now(), 'barcode')`,
+     VALUES ('${t}', '${SAMPLE}', 'TUBE-1', 'blood', '-80', 'person', '${administrator.userId}', now(), 'barcode'),
+       ('${t}', '${SECOND_SAMPLE}', 'TUBE-3', 'blood', '-80', 'person', '${administrator.userId}', now(), 'barcode')`,
+    `INSERT INTO app_user SELECT (jsonb_populate_record(u, '{"id": "${SECOND_USER}", "email": "second@example.org"}')).* FROM app_user u LIMIT 1`,
+    `INSERT INTO check_out (tenant_id, sample_id, assignee_id, due_at, checked_out_by, checked_out_at)
+     VALUES ('${t}', '${SAMPLE}', '${administrator.userId}', now(), '${administrator.userId}', now())`,
+    `INSERT INTO disposal VALUES ('${t}', '${SAMPLE}', 'damaged', 'c', '${administrator.userId}', '${SECOND_USER}', now())`,
+    `INSERT INTO consent_withdrawal (tenant_id, id, subject, withdrawn_at, withdrawn_by)
+     VALUES ('${t}', '${WITHDRAWAL}', 's', now(), '${administrator.userId}')`,
+    `INSERT INTO import_profile VALUES ('${t}', '${WITHDRAWAL}', 'p', 'samples', '{}', '{}')`,
+    `INSERT INTO consent_withdrawal_sample VALUES ('${t}', '${WITHDRAWAL}', '${SAMPLE}')`,
     `INSERT INTO robot (tenant_id, id, name, store_id, handoff_id, host, port)
      VALUES ('${t}', '${ROBOT}', 'Robot', '${SITE}', '${BOX}', '127.0.0.1', 502)`,
     `INSERT INTO alarm (tenant_id, id, kind, severity, message, raised_at) VALUES ('${t}', '${ALARM}', 'k', 'high', 'm', now())`,
@@ -227,8 +274,11 @@ describe('a commit is refused when a ledgered row changed without its entry', ()
 
   for (const [table, { aggregate, idColumn, copy, change: set }] of Object.entries(CASES)) {
     const first = `(SELECT ctid FROM ${table} ORDER BY ${idColumn} LIMIT 1)`;
-    const insert = `INSERT INTO ${table} SELECT (jsonb_populate_record(r, '${JSON.stringify(copy)}')).*
-                    FROM ${table} r WHERE r.ctid = ${first}`;
+    const columns = `(SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+      WHERE attrelid = '${table}'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '')`;
+    const insert = `DO $do$ BEGIN EXECUTE format('INSERT INTO ${table} (%1$s) SELECT %1$s FROM (
+      SELECT (jsonb_populate_record(r, %2$L)).* FROM ${table} r WHERE r.ctid = ${first}) copied',
+      ${columns}, '${JSON.stringify(copy)}'); END $do$`;
     const isCopy = Object.entries(copy)
       .map(([column, value]) => `${column} = '${value}'`)
       .join(' AND ');

@@ -96,6 +96,7 @@ export async function storeSample(store: Omit<TestStore, 'lab'>, sample: StoredS
           custody: 'position',
           position_id: sample.positionId,
           custody_since: recordedAt,
+          entered_storage_at: recordedAt,
           witness: 'asserted',
         })
         .execute();
