@@ -39,7 +39,7 @@ export async function checkRows(
   await sql`SET LOCAL enable_nestloop = off`.execute(tx);
   await sql`UPDATE bulk_row r SET to_position_id = p.id FROM position p
     WHERE ${mine} AND p.tenant_id = ${tenantId} AND p.container_id = ANY (${containers.map((row) => row.id)}::uuid[])
-      AND p.container_id = r.container_id AND p.grid_row = r.grid_row AND p.grid_column = r.grid_column`.execute(
+      AND p.container_id = r.container_id AND p.grid_row = r.grid_row AND p.grid_column = r.grid_column AND p.retired_at IS NULL`.execute(
     tx,
   );
   await sql`SET LOCAL enable_nestloop = on`.execute(tx);

@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
 import type { BulkField, RowProblem } from '../domain/bulk.ts';
-import { describeGrid, findCell, type Grid, type LabelScheme } from '../domain/grid.ts';
+import { describeGrid, findCell, type Grid } from '../domain/grid.ts';
 import { isId } from '../domain/reference.ts';
 import { noteProblems } from './bulk-operations.ts';
 import type { Database } from './connection.ts';
+import { GRID_COLUMNS, type GridRow, gridOrNull } from './grid-row.ts';
 import { inTenant, read } from './tenancy.ts';
 
 /** A row as it was read, with what was wrong with it. */
@@ -89,16 +90,8 @@ export class Staging {
     const found = await read(
       this.#db,
       this.#tenantId,
-      sql<{
-        reference: string;
-        id: string;
-        name: string;
-        grid_rows: number | null;
-        grid_columns: number | null;
-        row_labels: LabelScheme;
-        column_labels: LabelScheme;
-      }>`
-        SELECT a.reference, l.id, l.name, l.grid_rows, l.grid_columns, l.row_labels, l.column_labels
+      sql<GridRow & { reference: string; id: string; name: string }>`
+        SELECT a.reference, l.id, l.name, ${GRID_COLUMNS}
         FROM unnest(${asked}::text[], ${asked.map((one) => (isId(one) ? one : null))}::uuid[],
                     ${asked.map((one) => one.split('/').at(-1)?.trim() ?? '')}::text[]) AS a (reference, id, last)
         JOIN LATERAL (
@@ -113,15 +106,7 @@ export class Staging {
     );
     for (const reference of asked) this.#containers.set(reference, null);
     for (const row of found) {
-      const { grid_rows: rows, grid_columns: columns } = row;
-      this.#containers.set(row.reference, {
-        id: row.id,
-        name: row.name,
-        grid:
-          rows === null || columns === null
-            ? null
-            : { rows, columns, rowLabels: row.row_labels, columnLabels: row.column_labels },
-      });
+      this.#containers.set(row.reference, { id: row.id, name: row.name, grid: gridOrNull(row) });
     }
   }
 }
