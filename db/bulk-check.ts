@@ -1,7 +1,6 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely';
-import { zonesServing } from '../domain/placement.ts';
 import { SAMPLE_LIFE, SAMPLE_STATES } from '../domain/sample-state.ts';
-import { ZONE_NAMES } from '../domain/zone.ts';
+import { checkPlaces } from './bulk-rules.ts';
 import type { DB } from './schema.ts';
 
 /**
@@ -66,31 +65,11 @@ export async function checkRows(
             AND o.sample_id = p.sample_id AND o.to_position_id IS NOT NULL AND NOT o.has_problem)`,
   );
 
-  const pairs = ZONE_NAMES.flatMap((need) => zonesServing(need).map((place) => `${place}>${need}`));
-  const placed = sql`FROM bulk_row r JOIN location l ON l.tenant_id = r.tenant_id AND l.id = r.container_id WHERE ${mine}`;
-  await wrong('location', 'LOCATION_RETIRED', sql`'is retired'`, sql`${placed} AND l.retired_at IS NOT NULL`);
-  await wrong(
-    'location',
-    'CONFLICT',
-    sql`'is a hand-off, where nothing is stored'`,
-    sql`${placed} AND l.is_handoff`,
-  );
-  await wrong(
-    'location',
-    'ZONE_MISMATCH',
-    sql`'is at ' || coalesce(l.effective_zone, 'no known temperature') || ', and the sample needs ' || r.zone`,
-    sql`${placed} AND r.zone IS NOT NULL AND NOT coalesce((l.effective_zone || '>' || r.zone) = ANY (${pairs}), false)`,
-  );
-  await wrong(
-    'location',
-    'TYPE_NOT_ACCEPTED',
-    sql`'takes ' || array_to_string(l.effective_sample_types, ', ') || ', not ' || r.sample_type`,
-    sql`${placed} AND NOT (r.sample_type = ANY (l.effective_sample_types))`,
-  );
   await sql`UPDATE bulk_row r SET has_problem = true WHERE ${mine} AND NOT r.has_problem AND r.line IN (
     SELECT line FROM bulk_problem WHERE tenant_id = ${tenantId} AND operation_id = ${operationId})`.execute(
     tx,
   );
+  await checkPlaces(tx, { tenantId, operationId, creates, lines: null });
 
   async function findTaken(): Promise<void> {
     await wrong(

@@ -14,6 +14,7 @@ import {
   openOperation,
   setOperation,
 } from './bulk-operations.ts';
+import { checkPlaces, holdPlaces } from './bulk-rules.ts';
 import { type NewRow, type Reposition, registerRows, repositionRows } from './bulk-samples.ts';
 import { type ReadRow, Staging } from './bulk-staging.ts';
 import { type Change, withChange } from './change.ts';
@@ -142,11 +143,13 @@ function applyBatch(db: Database, operation: BulkOperation): Promise<boolean> {
     const { tx } = change;
     const held = await lockOperation(tx, tenantId, id);
     if (held.state !== 'READY') return false;
-    const rows = await openRows(tx, tenantId, id, mode === 'all' ? MOST_AT_ONCE : BATCH);
-    if (rows.length === 0) {
+    const limit = mode === 'all' ? MOST_AT_ONCE : BATCH;
+    const open = await openRows(tx, tenantId, id, limit);
+    if (open.length === 0) {
       await setOperation(tx, tenantId, id, 'DONE');
       return false;
     }
+    const rows = await stillFit(tx, operation, open, limit);
     const done = await applyRows(change, operation, rows);
     await noteDone(tx, tenantId, id, done);
     const isDone = new Set(done.map((row) => row.line));
@@ -163,6 +166,40 @@ function applyBatch(db: Database, operation: BulkOperation): Promise<boolean> {
     if (mode === 'all') await setOperation(tx, tenantId, id, 'DONE');
     return mode === 'valid';
   });
+}
+
+/**
+ * The rows that the rules of their places take now; they may have changed since the rows were checked.
+ * @throws RowsRefused when it is all or nothing, and not all are taken
+ */
+async function stillFit(
+  tx: Transaction<DB>,
+  { id, actor: { tenantId }, importKind, mode }: BulkOperation,
+  open: readonly OpenRow[],
+  limit: number,
+): Promise<readonly OpenRow[]> {
+  const positions = open.flatMap((row) => row.to_position_id ?? []);
+  await holdPlaces(tx, tenantId, positions);
+  const lines = open.map((row) => row.line);
+  await checkPlaces(tx, { tenantId, operationId: id, creates: importKind === 'samples', lines });
+  const fit = new Set((await openRows(tx, tenantId, id, limit)).map((row) => row.line));
+  if (mode === 'all' && fit.size < open.length) {
+    throw new RowsRefused(await problemsOf(tx, tenantId, id, lines));
+  }
+  return open.filter((row) => fit.has(row.line));
+}
+
+async function problemsOf(
+  tx: Transaction<DB>,
+  tenantId: string,
+  id: string,
+  lines: readonly number[],
+): Promise<RowProblem[]> {
+  const { rows } = await sql<RowProblem>`SELECT line, field, code, detail FROM bulk_problem
+    WHERE tenant_id = ${tenantId} AND operation_id = ${id} AND line = ANY (${lines}::int[]) ORDER BY line`.execute(
+    tx,
+  );
+  return rows;
 }
 
 interface OpenRow {

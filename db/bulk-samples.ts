@@ -54,17 +54,19 @@ export async function registerRows(
   const certain = possible.filter((row) => isClaimed.has(row.barcode));
   const of = (field: string) => certain.map((row) => row.cells[field] ?? null);
   const registered = await sql<SampleRow>`
-    INSERT INTO sample (tenant_id, id, barcode, type, zone, project, subject, lot, expires_on, quantity, initial_quantity,
-        quantity_unit, custody, position_id, holder_id, custody_since, witness, entered_storage_at)
-    SELECT ${tenantId}, a.id, a.barcode, a.type, a.zone, a.project, a.subject, a.lot, a.expires_on, a.amount, a.amount,
-        a.unit, CASE WHEN a.position_id IS NULL THEN 'person' ELSE 'position' END, a.position_id,
+    INSERT INTO sample (tenant_id, id, barcode, type, zone, project, class, hazard, owner, quarantine, subject, lot, expires_on, quantity,
+        initial_quantity, quantity_unit, custody, position_id, holder_id, custody_since, witness, entered_storage_at)
+    SELECT ${tenantId}, a.id, a.barcode, a.type, a.zone, a.project, a.class, a.hazard, a.owner,
+        coalesce(a.quarantine = 'yes', false), a.subject, a.lot, a.expires_on, a.amount, a.amount, a.unit, CASE WHEN a.position_id IS NULL THEN 'person' ELSE 'position' END, a.position_id,
         CASE WHEN a.position_id IS NULL THEN ${holderId}::uuid END, ${recordedAt}, 'asserted',
         CASE WHEN a.position_id IS NOT NULL THEN ${recordedAt}::timestamptz END
     FROM unnest(${certain.map((row) => row.id)}::uuid[], ${certain.map((row) => row.barcode)}::text[],
         ${certain.map((row) => row.positionId)}::uuid[], ${of('type')}::text[], ${of('zone')}::text[],
-        ${of('project')}::text[], ${of('subject')}::text[], ${of('lot')}::text[], ${of('expiresOn')}::date[],
+        ${of('project')}::text[], ${of('class')}::text[], ${of('hazard')}::text[], ${of('owner')}::text[],
+        ${of('quarantine')}::text[], ${of('subject')}::text[], ${of('lot')}::text[], ${of('expiresOn')}::date[],
         ${of('amount')}::numeric[], ${of('unit')}::text[])
-      AS a (id, barcode, position_id, type, zone, project, subject, lot, expires_on, amount, unit)
+      AS a (id, barcode, position_id, type, zone, project, class, hazard, owner, quarantine, subject, lot, expires_on, amount,
+        unit)
     RETURNING ${SAMPLE}`.execute(tx);
   const lineOf = new Map(possible.map((row) => [row.id, row.line]));
   const placed = registered.rows.filter((row) => row.position_id !== null);

@@ -12,6 +12,10 @@ export const BULK_FIELDS = [
   'type',
   'zone',
   'project',
+  'class',
+  'hazard',
+  'owner',
+  'quarantine',
   'subject',
   'lot',
   'expiresOn',
@@ -27,7 +31,10 @@ export const FIELDS_OF: Readonly<
 > = {
   samples: {
     required: ['barcode', 'type', 'zone'],
-    optional: ['project', 'subject', 'lot', 'expiresOn', 'amount', 'unit', 'location', 'position'],
+    optional: [
+      ...(['project', 'class', 'hazard', 'owner', 'quarantine', 'subject', 'lot', 'expiresOn'] as const),
+      ...(['amount', 'unit', 'location', 'position'] as const),
+    ],
   },
   placements: { required: ['barcode', 'location', 'position'], optional: [] },
 };
@@ -38,6 +45,7 @@ const ALIASES: Readonly<Record<string, BulkField>> = {
   sample: 'barcode',
   tube: 'barcode',
   sampletype: 'type',
+  biosafetylevel: 'hazard',
   temperature: 'zone',
   study: 'project',
   donor: 'subject',
@@ -203,12 +211,17 @@ function refuse(field: BulkField, text: string): string | null {
         : `“${shown(text)}” is no amount: write a decimal such as 12.5, without a sign`;
     case 'expiresOn':
       return isDate(text) ? null : `“${shown(text)}” is no date: write it as 2031-12-31`;
+    case 'quarantine':
+      return text === 'yes' || text === 'no' ? null : `“${shown(text)}” is neither yes nor no`;
     case 'location':
       return text.length <= 500 ? null : 'is longer than 500 characters';
     case 'position':
       return text.length <= 25 ? null : `“${shown(text)}” is no position such as C5`;
     case 'type':
     case 'project':
+    case 'class':
+    case 'hazard':
+    case 'owner':
     case 'subject':
     case 'lot':
       return text.length <= 100 ? null : 'is longer than 100 characters';

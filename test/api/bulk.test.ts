@@ -265,6 +265,86 @@ describe('an import of samples', () => {
   });
 });
 
+describe('the rules of a place', () => {
+  const heading = 'barcode,type,zone,project,class,hazard,owner,quarantine,location,position\n';
+
+  test('refuse a row as they refuse a placement, each with what would be right', async () => {
+    const { barcode: ruled } = await newBox({
+      rules: { projects: ['HEART'], sampleClasses: ['blood'], hazards: ['BSL-1'] },
+    });
+    const { barcode: alike } = await newBox({ rules: { exclusive: ['project'] } });
+    const text =
+      heading +
+      [
+        `RU-1,plasma,-80,HEART,blood,BSL-1,,,${ruled},A1`,
+        `RU-2,plasma,-80,LUNG,blood,BSL-3,,,${ruled},A2`,
+        `RU-3,plasma,-80,HEART,,,,,${ruled},A3`,
+        `RU-4,plasma,-80,HEART,blood,,,yes,${ruled},A4`,
+        `RU-5,plasma,-80,HEART,,,,,${alike},A1`,
+        `RU-6,plasma,-80,LUNG,,,,no,${alike},A2`,
+        `RU-7,plasma,-80,LUNG,,,,maybe,,`,
+      ].join('\n');
+    const dry = await send(200, 'kind=samples&dryRun=true', text);
+    expect(dry.firstProblems.map((one: Record<string, string>) => [one.line, one.code, one.detail])).toEqual([
+      [
+        3,
+        'RULE_NOT_MET',
+        expect.stringMatching(/project HEART, not for LUNG; .*hazard BSL-1, not for BSL-3/),
+      ],
+      [4, 'RULE_NOT_MET', expect.stringMatching(/class blood, not for one without class/)],
+      [5, 'RULE_NOT_MET', expect.stringMatching(/no place of quarantine/)],
+      [7, 'RULE_NOT_MET', expect.stringMatching(/one project to a container: it holds HEART, not LUNG/)],
+      [8, 'VALIDATION', expect.stringMatching(/neither yes nor no/)],
+    ]);
+    expect(await send(200, 'kind=samples&mode=valid', text)).toMatchObject({ applied: 2 });
+    expect(await look('RU-1')).toMatchObject({ class: 'blood', hazard: 'BSL-1', position: { label: 'A1' } });
+    // What stands in the box now decides for whoever comes next.
+    const next = await send(409, 'kind=samples', `${heading}RU-8,plasma,-80,LUNG,,,,,${alike},A3\n`);
+    expect(next.detail).toMatch(/it holds HEART, not LUNG/);
+  });
+
+  test('that changed since the rows were checked refuse them when they are done', async () => {
+    const { id, barcode } = await newBox();
+    const { tenantId, db } = api.store;
+    const text = `barcode,type,zone,project\nLATE-1,plasma,-80,LUNG\nLATE-2,plasma,-80,HEART\n`;
+    const report = await send(200, 'kind=samples', text);
+    /** An operation that was checked before the rule came, as a process leaves it that dies then. */
+    const checked = (mode: 'all' | 'valid') =>
+      inTenant(db, tenantId, async (tx) => {
+        const { rows } = await sql<{ id: string }>`
+          INSERT INTO bulk_operation (tenant_id, kind, import_kind, mode, state, actor_id, actor_role)
+          SELECT tenant_id, 'import', 'samples', ${mode}, 'READY', actor_id, actor_role FROM bulk_operation
+          WHERE id = ${report.id} RETURNING id`.execute(tx);
+        const operation = rows[0]?.id ?? '';
+        await sql`INSERT INTO bulk_row (tenant_id, operation_id, line, cells, barcode, sample_type, zone, container_id,
+                                        grid_row, grid_column, to_position_id)
+          SELECT r.tenant_id, ${operation}, r.line, r.cells, r.barcode || ${mode}, r.sample_type, r.zone, ${id}::uuid, 0,
+                 r.line - 2, p.id
+          FROM bulk_row r JOIN position p ON p.container_id = ${id} AND p.grid_row = 0 AND p.grid_column = r.line - 2
+          WHERE r.operation_id = ${report.id}`.execute(tx);
+        return operation;
+      });
+    const [all, valid] = [await checked('all'), await checked('valid')];
+    const path = `/storage/locations/${id}`;
+    const { headers, body } = await must(200, { path });
+    await must(200, {
+      method: 'PUT',
+      path,
+      json: { name: body.name, barcode, rules: { projects: ['HEART'] } },
+      headers: { 'if-match': headers.get('etag') ?? '' },
+    });
+    expect(await applyOperation(db, tenantId, all)).toMatchObject({ state: 'REFUSED', applied: 0 });
+    await absent('LATE-2all');
+    expect(await applyOperation(db, tenantId, valid)).toMatchObject({
+      state: 'DONE',
+      applied: 1,
+      problems: 1,
+    });
+    await absent('LATE-1valid');
+    expect(await look('LATE-2valid')).toMatchObject({ position: { containerBarcode: barcode } });
+  });
+});
+
 describe('an import of placements', () => {
   test('asserts where known samples are, also where they change places', async () => {
     const { id, barcode: box } = await newBox();
