@@ -12,6 +12,7 @@ import { scannedInWords } from '../db/scanned.ts';
 import type { DB } from '../db/schema.ts';
 import { strangersPlaces } from '../db/steps.ts';
 import { clearHold, holdRobot } from '../db/turns.ts';
+import { levelOf, type RobotDriver } from '../domain/controller.ts';
 import type { Custody } from '../domain/custody.ts';
 import { DomainError } from '../domain/errors.ts';
 import {
@@ -119,7 +120,8 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
         db,
         ref,
         {
-          params: ['applyDecision', decision],
+          // What it says in words is kept in the ledger alone: a repeat without them is the same answer.
+          params: ['applyDecision', { ...decision, comment: null }],
           reason: 'decision',
           actor: decision.actor,
           ...(decision.comment !== null && { comment: decision.comment }),
@@ -156,7 +158,13 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
               result: { deviation: { faultId, answer, robotFit, by: decision.actor.userId } },
             },
             outcome: 'decided',
-            detail: { faultId, answer, robotFit, by: decision.actor.userId },
+            detail: {
+              faultId,
+              answer,
+              robotFit,
+              by: decision.actor.userId,
+              given: { ...decision, comment: null },
+            },
           };
         },
         (refusal) => ({
@@ -188,6 +196,7 @@ async function questionOf(
   });
   const source = sourcePlace(job);
   const target = targetPlace(job);
+  const putsDown = await takesMoves(tx, job.actor.tenantId, problem.robotId);
   return {
     faultId,
     kind: problem.kind,
@@ -197,10 +206,17 @@ async function questionOf(
     source,
     target,
     answers: offeredAnswers(
-      { faultId, kind: problem.kind, hasRobot: problem.robotId !== null },
+      { faultId, kind: problem.kind, hasRobot: problem.robotId !== null, putsDown },
       { hasSource: source !== null, hasTarget: target !== null },
     ),
   };
+}
+
+/** False for a robot that can only be told whole transfers. */
+async function takesMoves(tx: Transaction<DB>, tenantId: string, robotId: string | null): Promise<boolean> {
+  const { rows } = await sql<{ driver: RobotDriver }>`
+    SELECT driver FROM robot WHERE tenant_id = ${tenantId} AND id = ${robotId}`.execute(tx);
+  return rows.every(({ driver }) => levelOf(driver) === 'motion');
 }
 
 /**

@@ -12,6 +12,9 @@ import {
 } from './robot-cells.ts';
 import { rackLabel } from './store.ts';
 
+/** A tube that waited in the hand-off for longer than its exposure budget has arrived as well, with a deviation. */
+const ARRIVED = `state IN ('COMPLETED', 'COMPLETED_WITH_DEVIATION')`;
+
 const OVERHEAD_JOBS = 48;
 /** Motions of a job by a real store take about so long, in ms; the overhead is seen beside it. */
 const REAL_JOB_MS = 15_000;
@@ -77,7 +80,7 @@ export const rackByTwoRobots: Bench = async () => {
         for (const [n, barcode] of barcodes.entries()) await orderPlacement(lab, cell, n, barcode);
       }),
     );
-    await lab.untilCount(`SELECT count(*)::int AS n FROM job WHERE state = 'COMPLETED'`, RACK_OF, 3600);
+    await lab.untilCount(`SELECT count(*)::int AS n FROM job WHERE ${ARRIVED}`, RACK_OF, 1800);
     const minutes = (performance.now() - began) / 60_000;
     const used = await Promise.all(cells.map(utilisationOf));
     const slower = used.reduce((one, other) => (other.seconds > one.seconds ? other : one));
@@ -151,7 +154,7 @@ export const shift: Bench = async () => {
     const person = async (who: number) => {
       await sleep((who / PEOPLE) * SCAN_EVERY_MS);
       for (let scan = 0; Date.now() < end; scan += 1) {
-        const stores = scan % STORES_EVERY === STORES_EVERY - 1;
+        const stores = (who + scan) % STORES_EVERY === STORES_EVERY - 1; // not all people at once
         const shown = known[(who * 7 + scan) % Math.max(1, known.length)];
         const began = performance.now();
         if (stores) {
@@ -168,7 +171,7 @@ export const shift: Bench = async () => {
     };
     await Promise.all([robots, ...Array.from({ length: PEOPLE }, (_, who) => person(who))]);
     await lab.untilCount(
-      `SELECT count(*)::int AS n FROM job WHERE mode = 'robot' AND state = 'COMPLETED'`,
+      `SELECT count(*)::int AS n FROM job WHERE mode = 'robot' AND ${ARRIVED}`,
       moves,
       600,
     );

@@ -4,8 +4,10 @@ import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { DomainError } from '../domain/errors.ts';
 import { isFinal, type JobState, type Phase } from '../domain/job.ts';
 import type { Change } from './change.ts';
+import type { Database } from './connection.ts';
 import { type JobRecord, type JobRow, jobFromRow } from './jobs.ts';
-import type { DB } from './schema.ts';
+import type { DB, JsonObject } from './schema.ts';
+import { read } from './tenancy.ts';
 
 /** Names one step of one workflow; `workflowId/step` is its key. */
 export interface StepKey {
@@ -162,4 +164,17 @@ export async function strangersPlaces(
     WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND outcome = 'parked' AND detail ? 'strangerIn'
     ORDER BY position_id`.execute(tx);
   return rows.map((row) => row.position_id);
+}
+
+/**
+ * The answer a person gave to the job's last question, without its comment; null when nobody has answered it, or another
+ * question came after it.
+ */
+export async function lastAnswer(db: Database, tenantId: string, jobId: string): Promise<JsonObject | null> {
+  const query = sql<{ given: JsonObject | null }>`
+    SELECT CASE WHEN outcome = 'decided' THEN detail -> 'given' END AS given FROM job_step
+    WHERE tenant_id = ${tenantId} AND job_id = ${jobId} AND outcome IN ('parked', 'decided')
+    ORDER BY seq DESC LIMIT 1`.compile(db.kysely);
+  const [row] = await read(db, tenantId, query);
+  return row?.given ?? null;
 }

@@ -64,6 +64,8 @@ export interface OpenFault {
   readonly kind: FaultKind;
   /** a robot is frozen by it */
   readonly hasRobot: boolean;
+  /** false where that robot takes whole transfers alone: then `in_carrier` is not offered; left out: it can be told to */
+  readonly putsDown?: boolean;
 }
 
 /** An answer that the operator is offered: what it says, what it needs, and what happens then. */
@@ -169,7 +171,7 @@ export function refusalOfAnswer(
   }
   if (given.answer === 'in_carrier') {
     if (!fault.hasRobot) return invalid('No robot works for this job: the tube cannot be in a carrier.');
-    if (!CAN_PUT_BACK[fault.kind] || !given.robotFit) {
+    if (!CAN_PUT_BACK[fault.kind] || !given.robotFit || fault.putsDown === false) {
       return invalid('The robot will not put the tube down: take it out of the carrier and answer with_me.');
     }
   }

@@ -8,8 +8,11 @@ import type { Database } from '../db/connection.ts';
 import { isJobLive, type JobRecord, quietJobs, unstartedJobs } from '../db/jobs.ts';
 import { freeLapsedLeases } from '../db/places.ts';
 import { freeExpiredReservations } from '../db/reservations.ts';
+import { lastAnswer } from '../db/steps.ts';
 import { inTenant } from '../db/tenancy.ts';
+import type { Phase } from '../domain/job.ts';
 import { CONTROL_QUEUE, workflowIds } from '../workflows/ids.ts';
+import { type Decision, decideUpdate } from '../workflows/messages/job.ts';
 import { RECONCILE_JOB, type ReconcileInput } from '../workflows/messages/reconcile.ts';
 import { jobStart, jobStartOptions } from '../workflows/messages/start.ts';
 import type { JobLooks } from './job-looks.ts';
@@ -38,11 +41,15 @@ export interface SweepDependencies {
 export interface SweepReport {
   readonly started: number;
   readonly reconciled: number;
+  /** answers of people given again to workflows that had lost them */
+  readonly answered: number;
   readonly freed: number;
   /** jobs that could not be looked at, each told in the log */
   readonly failed: number;
 }
 
+/** The phases in which a job has asked. */
+const ASKED_IN: ReadonlySet<Phase> = new Set(['OUTCOME_UNKNOWN', 'COMPENSATION_STUCK']);
 /** Jobs looked at, at a time. */
 const AT_ONCE = 8;
 const CALL_MS = 2_000;
@@ -57,7 +64,7 @@ export async function sweepTenants(
     if (ending?.aborted) return;
     try {
       const report = await sweepTenant(deps, tenant);
-      if (report.started + report.reconciled + report.freed > 0)
+      if (report.started + report.reconciled + report.answered + report.freed > 0)
         deps.log.info({ tenant, ...report }, 'swept');
     } catch (error) {
       deps.log.warn(
@@ -71,13 +78,13 @@ export async function sweepTenants(
 
 /**
  * Looks after what no workflow looks after: starts jobs that were written and never started, hands jobs whose workflow is
- * gone to reconcileJob, frees lapsed leases of jobs that are over. Repeating it, or running it twice at a time, is safe.
+ * gone to reconcileJob, gives a person's answer again that a workflow lost, frees lapsed leases of jobs that are over. Repeating it, or running it twice at a time, is safe.
  * A job that cannot be looked at, because Temporal is away or for a reason of its own, is counted and left as it is:
  * nothing is concluded from silence.
  * @throws what the database throws when it is away
  */
 export async function sweepTenant(deps: SweepDependencies, tenantId: string): Promise<SweepReport> {
-  const counts = { started: 0, reconciled: 0, settled: 0, failed: 0 };
+  const counts = { started: 0, reconciled: 0, answered: 0, settled: 0, failed: 0 };
   const look = async (
     page: (afterId: string | null) => Promise<JobRecord[]>,
     at: (job: JobRecord) => Promise<Look>,
@@ -95,19 +102,22 @@ export async function sweepTenant(deps: SweepDependencies, tenantId: string): Pr
   );
   await look(
     (afterId) => quietJobs(deps.db, tenantId, deps.quietMs, afterId),
-    async (job) => ((await reconcileIfAbandoned(deps, job)) ? 'reconciled' : 'settled'),
+    async (job) => {
+      if (await reconcileIfAbandoned(deps, job)) return 'reconciled';
+      return (await answerAgain(deps, job)) ? 'answered' : 'settled';
+    },
   );
   const freed = await inTenant(
     deps.db,
     tenantId,
     async (tx) => (await freeLapsedLeases(tx, tenantId)) + (await freeExpiredReservations(tx, tenantId)),
   );
-  const { started, reconciled, failed } = counts;
-  return { started, reconciled, freed, failed };
+  const { started, reconciled, answered, failed } = counts;
+  return { started, reconciled, answered, freed, failed };
 }
 
 /** What came of looking at one job; settled: there was nothing to do. */
-type Look = 'started' | 'reconciled' | 'settled';
+type Look = 'started' | 'reconciled' | 'answered' | 'settled';
 
 async function lookAt(
   deps: SweepDependencies,
@@ -164,6 +174,21 @@ async function reconcileIfAbandoned(deps: SweepDependencies, job: JobRecord): Pr
     staticSummary: `takes over job ${job.id}: ${cause}`,
   });
   return true;
+}
+
+/**
+ * An answer stands in the record, and the job's workflow may wait for it still: its worker died before it could say that it
+ * had it, and whoever answered gave up. Given again it is the same answer; a workflow that goes on by itself refuses it.
+ */
+async function answerAgain(deps: SweepDependencies, job: JobRecord): Promise<boolean> {
+  const isAnswered = job.state === 'RUNNING' && job.faultId === null && ASKED_IN.has(job.phase);
+  const decision = isAnswered ? await lastAnswer(deps.db, job.actor.tenantId, job.id) : null;
+  if (decision === null) return false;
+  const answer = await deps.client.workflow.getHandle(job.workflowId).executeUpdate(decideUpdate, {
+    args: [decision as unknown as Decision],
+    updateId: `again-${String(decision.faultId)}`,
+  });
+  return answer.outcome === 'accepted';
 }
 
 type Status = WorkflowExecutionStatusName | 'NOT_FOUND';

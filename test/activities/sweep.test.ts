@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { JobLooks } from '../../workers/job-looks.ts';
 import { type SweepDependencies, sweepTenant, sweepTenants } from '../../workers/job-sweep.ts';
 import { CONTROL_QUEUE, workflowIds } from '../../workflows/ids.ts';
+import type { Decision } from '../../workflows/messages/job.ts';
 import { RECONCILE_JOB } from '../../workflows/messages/reconcile.ts';
 import { jobStart, jobStartOptions } from '../../workflows/messages/start.ts';
 import { AWAIT_SCAN, type Job, ProcessLab } from '../setup/process-lab.ts';
@@ -68,9 +69,9 @@ async function firstTaskOf(workflowId: string): Promise<void> {
 describe('a job that nothing has started', () => {
   test('is started as the API starts it, once, when it is old enough', async () => {
     const job = await lab.placement(lab.newTube());
-    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, answered: 0, freed: 0, failed: 0 });
     await age(job);
-    expect(await sweep()).toEqual({ started: 1, reconciled: 0, freed: 0, failed: 0 });
+    expect(await sweep()).toEqual({ started: 1, reconciled: 0, answered: 0, freed: 0, failed: 0 });
     const described = await deps.client.workflow.getHandle(job.workflowId).describe();
     expect(described).toMatchObject({ type: 'placeSample', taskQueue: CONTROL_QUEUE });
     expect(described.typedSearchAttributes.getAll()).toHaveLength(4);
@@ -118,14 +119,14 @@ describe('a job under way', () => {
     await start(job);
     await job.reserved();
     await age(job);
-    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, answered: 0, freed: 0, failed: 0 });
   });
 
   test.each(['terminated', 'never there'])('whose workflow is %s is handed over, once', async (how) => {
     const job = await lab.placement(lab.newTube());
     if (how === 'terminated') await (await start(job)).terminate('somebody did it');
     await job.reserved();
-    expect(await sweep()).toEqual({ started: 0, reconciled: 0, freed: 0, failed: 0 });
+    expect(await sweep()).toEqual({ started: 0, reconciled: 0, answered: 0, freed: 0, failed: 0 });
     await age(job);
     expect(await sweep()).toMatchObject({ reconciled: 1 });
     const id = workflowIds.reconcile(lab.store.tenantId, job.id);
@@ -223,10 +224,78 @@ test('one tenant’s sweep does not touch another’s jobs', async () => {
   expect(await sweepTenant(deps, stranger.tenantId)).toEqual({
     started: 0,
     reconciled: 0,
+    answered: 0,
     freed: 0,
     failed: 0,
   });
   expect((await job.row()).startedAt).toBeNull();
+});
+
+describe('a job whose question was answered', () => {
+  /** A client that tells what is said to this job's workflow, which runs. */
+  function listening(job: Job, outcome: 'accepted' | 'refused') {
+    const { client } = deps;
+    const said: { updateId?: string; args: [Decision] }[] = [];
+    const workflow = Object.assign(Object.create(client.workflow), {
+      getHandle: (id: string) =>
+        Object.assign(client.workflow.getHandle(id), {
+          async executeUpdate(_: unknown, update: { args: [Decision] }) {
+            if (id === job.workflowId) said.push(update);
+            return { outcome };
+          },
+        }),
+    });
+    return { client: Object.assign(Object.create(client), { workflow }), said };
+  }
+
+  test.each(['accepted', 'refused'] as const)(
+    'has the answer given again while nothing followed from it, the same to the last word (%s)',
+    async (outcome) => {
+      const job = await lab.placement(lab.newTube());
+      await start(job);
+      await job.reserved();
+      const problem = {
+        kind: 'compensation_stuck',
+        detail: 'The undo fails.',
+        robotId: null,
+        candidates: null,
+      } as const;
+      const { faultId } = await lab.storage.park(job.ref('park/1'), problem);
+      const { client, said } = listening(job, outcome);
+      const round = async () => {
+        await age(job);
+        return sweepTenant({ ...deps, client }, lab.store.tenantId);
+      };
+      expect(await round()).toMatchObject({ answered: 0 });
+      expect(said).toEqual([]); // it waits for a person
+
+      const given: Decision = {
+        actor: lab.actor,
+        faultId,
+        answer: 'retry_undo',
+        next: 'release',
+        positionId: null,
+        lockedOut: false,
+        sampleBarcode: null,
+        robotFit: false,
+        comment: 'Anna looked.',
+      };
+      await lab.storage.applyDecision(job.ref('decide/1/1'), given);
+      const { steps } = await job.row();
+      expect(await round()).toMatchObject({ answered: outcome === 'accepted' ? 1 : 0, failed: 0 });
+      expect(said).toEqual([
+        { updateId: `again-${faultId}`, args: [{ ...given, actor: lab.actor, comment: null }] },
+      ]);
+      const [again] = said[0]?.args ?? [];
+      if (again === undefined) throw new Error('nothing was said');
+      expect(await lab.storage.applyDecision(job.ref('decide/1/1'), again)).toEqual({ outcome: 'done' });
+      expect((await job.row()).steps).toEqual(steps);
+
+      await lab.storage.park(job.ref('park/2'), problem);
+      await round();
+      expect(said).toHaveLength(1); // there is a new question
+    },
+  );
 });
 
 describe('a job that always fails', () => {

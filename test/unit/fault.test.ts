@@ -83,6 +83,18 @@ describe('the answers that are offered', () => {
     expect(offeredAnswers({ ...open, kind }, everywhere).map((offered) => offered.answer)).toEqual(answers);
   });
 
+  test('name no carrier of a robot that cannot be told to put a tube down', () => {
+    const offered = offeredAnswers({ ...open, putsDown: false }, everywhere);
+    expect(offered.map((each) => each.answer)).toEqual([
+      'at_source',
+      'at_target',
+      'with_me',
+      'elsewhere',
+      'damaged',
+      'not_found',
+    ]);
+  });
+
   test('name no carrier where no robot works, and no place the job does not have', () => {
     const offered = offeredAnswers({ ...open, hasRobot: false }, { hasSource: false, hasTarget: true });
     expect(offered.map((each) => each.answer)).toEqual([

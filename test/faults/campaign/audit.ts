@@ -1,4 +1,5 @@
 import { custodyLabel } from '../../../domain/custody.ts';
+import { cellLabel } from '../../../domain/grid.ts';
 import { Integrity } from '../../../schemas/ledger.ts';
 import { SampleLocation, Timeline } from '../../../schemas/storage.ts';
 import type { LoggedMotions } from '../../../stack/demo/cell.ts';
@@ -89,6 +90,7 @@ async function auditTubes(
 ): Promise<number> {
   const { sites } = laboratory;
   const worlds = await lookEverywhere(sites);
+  const positions = await positionsOf(laboratory);
   let unknown = 0;
   const waiting = barcodes.values();
   const look = async () => {
@@ -108,7 +110,7 @@ async function auditTubes(
         continue;
       }
       if (recorded.custody.kind === 'unknown') unknown += 1;
-      if (!agrees(recorded, truth, sites))
+      if (!agrees(recorded, truth, sites, positions))
         findings.lost.push(`${barcode} is ${say(truth)}, recorded ${JSON.stringify(recorded)}`);
       findings.ledger.push(...(await auditTimeline(laboratory, barcode, recorded)));
     }
@@ -123,11 +125,32 @@ const recordOf = ({ client }: CampaignLaboratory, barcode: string): Promise<Samp
 const say = (truth: Whereabouts | 'hands' | null): string =>
   truth === null ? 'nowhere' : truth === 'hands' ? 'in a hand' : `at ${truth.site.name} ${truth.place}`;
 
+/** Every position by its id, as the robots find it. */
+async function positionsOf(laboratory: CampaignLaboratory): Promise<ReadonlyMap<string, Whereabouts | null>> {
+  const rows = await laboratory.sql<{ id: string; container: string; row: number; column: number }>(
+    'SELECT id, container_id AS container, grid_row AS row, grid_column AS column FROM position',
+  );
+  const containers = new Map(
+    laboratory.sites.flatMap(({ containers }) => containers.map((each) => [each.id, each])),
+  );
+  return new Map(
+    rows.map(({ id, container, row, column }) => {
+      const grid = containers.get(container)?.grid;
+      const label = grid === undefined ? null : cellLabel({ row, column }, grid);
+      return [
+        id,
+        label === null ? null : placeOfPosition(laboratory.sites, { containerId: container, label }),
+      ];
+    }),
+  );
+}
+
 /** Whether what is recorded of a tube is true; nobody knowing is, when the true place is among the candidates. */
 function agrees(
   { custody, position }: SampleLocation,
   truth: Whereabouts | 'hands' | null,
   sites: readonly Site[],
+  positions: ReadonlyMap<string, Whereabouts | null>,
 ): boolean {
   if (truth === null) return false;
   switch (custody.kind) {
@@ -143,8 +166,10 @@ function agrees(
     case 'unknown':
       return custody.candidates.some((candidate) => {
         if (truth === 'hands') return candidate.kind === 'person';
-        if (candidate.kind === 'floor' || candidate.kind === 'carrier') return truth.place === candidate.kind;
-        return candidate.kind !== 'person' && truth.place.includes('/');
+        if (candidate.kind === 'floor') return truth.place === 'floor';
+        if (candidate.kind === 'carrier')
+          return truth.place === 'carrier' && truth.site.robotId === candidate.robotId;
+        return candidate.kind !== 'person' && isSamePlace(positions.get(candidate.positionId) ?? null, truth);
       });
     default:
       return false;
