@@ -10,8 +10,8 @@ export interface StagedRows {
   readonly operationId: string;
   /** the rows register samples; else they name samples that exist */
   readonly creates: boolean;
-  /** of these alone; null: all */
-  readonly lines: readonly number[] | null;
+  /** the first and the last line asked about; null: all */
+  readonly lines: readonly [number, number] | null;
 }
 
 /**
@@ -21,7 +21,7 @@ export interface StagedRows {
 export async function checkPlaces(tx: Transaction<DB>, rows: StagedRows): Promise<void> {
   const { tenantId, operationId, creates, lines } = rows;
   const mine = sql`r.tenant_id = ${tenantId} AND r.operation_id = ${operationId} AND NOT r.has_problem
-    AND (${lines}::int[] IS NULL OR r.line = ANY (${lines}::int[]))`;
+    AND r.sample_version IS NULL AND ${lines ? sql<boolean>`r.line BETWEEN ${lines[0]} AND ${lines[1]}` : sql<boolean>`true`}`;
   const wrong = (code: string, detail: RawBuilder<unknown>, from: RawBuilder<unknown>) =>
     sql`INSERT INTO bulk_problem (tenant_id, operation_id, line, field, code, detail)
       SELECT ${tenantId}, ${operationId}, r.line, 'location', ${code}, ${detail} ${from}`.execute(tx);
@@ -39,39 +39,49 @@ export async function checkPlaces(tx: Transaction<DB>, rows: StagedRows): Promis
     sql`'takes ' || array_to_string(l.effective_sample_types, ', ') || ', not ' || r.sample_type`,
     sql`${placed} AND NOT (r.sample_type = ANY (l.effective_sample_types))`,
   );
-  const staged = sql`
-    SELECT r.line, r.container_id, l.effective_rules AS rules, ${creates ? NEW_NEED : sql`sample_need(s)`} AS need, r.sample_id
+  const ruled = sql`
+    SELECT r.line, r.container_id, l.effective_rules AS rules, ${creates ? NEW_NEED : sql`sample_need(s)`} AS need
     FROM bulk_row r JOIN location l ON l.tenant_id = r.tenant_id AND l.id = r.container_id
     ${creates ? sql`` : sql`JOIN sample s ON s.tenant_id = r.tenant_id AND s.id = r.sample_id`}
     WHERE ${mine}`;
   await refuse(
     tx,
     rows,
-    sql`SELECT line, rules, need, NULL::jsonb AS held FROM (${staged}) r WHERE NOT rules_accept(rules, need)`,
+    sql`SELECT line, rules, need, NULL::jsonb AS held FROM (${ruled}) r WHERE NOT rules_accept(rules, need)`,
   );
-  // What stands in a box before the rows come, and does not leave with them, is the first of its kind; else the first row.
-  await refuse(
-    tx,
-    rows,
-    sql`SELECT line, rules, need, held FROM (
-        SELECT r.line, r.rules, r.need, first_value(r.need) OVER (PARTITION BY r.container_id ORDER BY r.line) AS held
-        FROM (
-          SELECT line, container_id, rules, need FROM (${staged}) r WHERE rules ? 'exclusive'
-          UNION ALL
-          SELECT 0 - p.ordinal, b.container_id, b.rules, sample_need(s)
-          FROM (SELECT DISTINCT container_id, rules FROM (${staged}) r WHERE rules ? 'exclusive') b
-          JOIN position p ON p.tenant_id = ${tenantId} AND p.container_id = b.container_id
-            AND p.state IN ('occupied', 'reserved')
-          LEFT JOIN job j ON j.tenant_id = p.tenant_id AND j.id = p.job_id AND p.sample_id IS NULL
-          JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = coalesce(p.sample_id, j.sample_id)
-          WHERE NOT EXISTS (SELECT FROM (${staged}) leaving WHERE leaving.sample_id = s.id)) r) r
-      WHERE line > 0 AND NOT exclusive_accepts(rules, held, need)`,
-  );
+  const { rows: alike } = await sql<{ id: string }>`
+    SELECT DISTINCT l.id ${placed} AND l.effective_rules ? 'exclusive'`.execute(tx);
+  if (alike.length > 0) {
+    await refuse(
+      tx,
+      rows,
+      firstOfAKind(
+        tenantId,
+        sql`${ruled} AND r.container_id = ANY (${alike.map((one) => one.id)}::uuid[])`,
+        sql`SELECT r.sample_id FROM bulk_row r WHERE ${mine}`,
+      ),
+    );
+  }
   await sql`UPDATE bulk_row r SET has_problem = true WHERE ${mine} AND r.line IN (
     SELECT line FROM bulk_problem WHERE tenant_id = ${tenantId} AND operation_id = ${operationId})`.execute(
     tx,
   );
 }
+
+/** Rows that would be of another kind than the first in their box: what stands there and stays, else the first row. */
+const firstOfAKind = (tenantId: string, staged: RawBuilder<unknown>, leaving: RawBuilder<unknown>) => sql`
+  SELECT line, rules, need, held FROM (
+    WITH staged AS MATERIALIZED (${staged})
+    SELECT line, rules, need, first_value(need) OVER (PARTITION BY container_id ORDER BY line) AS held FROM (
+      SELECT line, container_id, rules, need FROM staged
+      UNION ALL
+      SELECT 0 - p.ordinal, b.container_id, b.rules, sample_need(s)
+      FROM (SELECT DISTINCT container_id, rules FROM staged) b
+      JOIN position p ON p.tenant_id = ${tenantId} AND p.container_id = b.container_id AND p.state IN ('occupied', 'reserved')
+      LEFT JOIN job j ON j.tenant_id = p.tenant_id AND j.id = p.job_id AND p.sample_id IS NULL
+      JOIN sample s ON s.tenant_id = p.tenant_id AND s.id = coalesce(p.sample_id, j.sample_id)
+      WHERE s.id NOT IN (SELECT sample_id FROM (${leaving}) l WHERE sample_id IS NOT NULL)) content) judged
+  WHERE line > 0 AND NOT exclusive_accepts(rules, held, need)`;
 
 const NEW_NEED = sql`jsonb_build_object('type', r.sample_type, 'project', r.cells ->> 'project', 'class', r.cells ->> 'class',
   'hazard', r.cells ->> 'hazard', 'owner', r.cells ->> 'owner', 'quarantine', coalesce(r.cells ->> 'quarantine', 'no') = 'yes')`;

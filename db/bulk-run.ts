@@ -180,7 +180,7 @@ async function stillFit(
 ): Promise<readonly OpenRow[]> {
   const positions = open.flatMap((row) => row.to_position_id ?? []);
   await holdPlaces(tx, tenantId, positions);
-  const lines = open.map((row) => row.line);
+  const lines = [open[0]?.line ?? 0, open.at(-1)?.line ?? 0] as const; // they are in order
   await checkPlaces(tx, { tenantId, operationId: id, creates: importKind === 'samples', lines });
   const fit = new Set((await openRows(tx, tenantId, id, limit)).map((row) => row.line));
   if (mode === 'all' && fit.size < open.length) {
@@ -193,10 +193,10 @@ async function problemsOf(
   tx: Transaction<DB>,
   tenantId: string,
   id: string,
-  lines: readonly number[],
+  lines: readonly [number, number],
 ): Promise<RowProblem[]> {
   const { rows } = await sql<RowProblem>`SELECT line, field, code, detail FROM bulk_problem
-    WHERE tenant_id = ${tenantId} AND operation_id = ${id} AND line = ANY (${lines}::int[]) ORDER BY line`.execute(
+    WHERE tenant_id = ${tenantId} AND operation_id = ${id} AND line BETWEEN ${lines[0]} AND ${lines[1]} ORDER BY line`.execute(
     tx,
   );
   return rows;

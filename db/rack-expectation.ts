@@ -1,12 +1,13 @@
 import { sql, type Transaction } from 'kysely';
 import type { CustodyKind, Witness } from '../domain/custody.ts';
-import { cellLabel, type Grid, type LabelScheme } from '../domain/grid.ts';
+import { cellLabel, type Grid } from '../domain/grid.ts';
 import type { Expectation, ExpectedPosition, KnownTube } from '../domain/rack-diff.ts';
 import { STANDS_UNNAMED } from '../domain/rack-plan.ts';
+import { GRID_COLUMNS, type GridRow, gridOf } from './grid-row.ts';
 import { IN_DOUBT_AFTER_RESTORE } from './restored-robot.ts';
 import type { DB } from './schema.ts';
 
-interface TubeRow {
+interface TubeRow extends GridRow {
   id: string;
   barcode: string;
   version: number;
@@ -19,10 +20,6 @@ interface TubeRow {
   held_by: string | null;
   grid_row: number;
   grid_column: number;
-  grid_rows: number;
-  grid_columns: number;
-  row_labels: LabelScheme;
-  column_labels: LabelScheme;
 }
 
 /** What is recorded of a box, and of every tube whose barcode was read in it, wherever that is. */
@@ -43,11 +40,13 @@ export async function readExpectation(
       job_id: string | null;
       sample_id: string | null;
     }>`SELECT id, grid_row, grid_column, state, blocked_reason, job_id, sample_id FROM position
-      WHERE tenant_id = ${tenantId} AND container_id = ${box.id} ORDER BY ordinal`.execute(tx),
+      WHERE tenant_id = ${tenantId} AND container_id = ${box.id} AND retired_at IS NULL ORDER BY ordinal`.execute(
+      tx,
+    ),
     sql<TubeRow>`
       SELECT s.id, s.barcode, s.version, s.custody, s.witness, s.job_id, p.id AS position_id, l.id AS location_id,
              l.name || coalesce(' in ' || parent.name, '') AS location, p.job_id AS held_by, p.grid_row, p.grid_column,
-             l.grid_rows, l.grid_columns, l.row_labels, l.column_labels
+             ${GRID_COLUMNS}
       FROM sample s
       LEFT JOIN position p ON p.tenant_id = s.tenant_id AND p.id = s.position_id
       LEFT JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
@@ -78,12 +77,6 @@ export async function readExpectation(
 
 function tubeOf(row: TubeRow): KnownTube {
   const { position_id: positionId, location_id: locationId } = row;
-  const grid: Grid = {
-    rows: row.grid_rows,
-    columns: row.grid_columns,
-    rowLabels: row.row_labels,
-    columnLabels: row.column_labels,
-  };
   return {
     sampleId: row.id,
     barcode: row.barcode,
@@ -98,7 +91,7 @@ function tubeOf(row: TubeRow): KnownTube {
             positionId,
             locationId,
             location: row.location ?? '',
-            position: cellLabel({ row: row.grid_row, column: row.grid_column }, grid),
+            position: cellLabel({ row: row.grid_row, column: row.grid_column }, gridOf(row)),
             jobId: row.held_by,
           },
   };

@@ -160,7 +160,8 @@ BEGIN
       'holder_id', s.holder_id, 'candidates', s.candidates, 'custody_since', s.custody_since, 'witness', s.witness,
       'container_id', p.container_id, 'grid_row', p.grid_row, 'grid_column', p.grid_column,
       'container_barcode', l.barcode, 'grid_rows', l.grid_rows, 'grid_columns', l.grid_columns,
-      'row_labels', l.row_labels, 'column_labels', l.column_labels, 'path', l.path, 'container_zone', l.effective_zone)
+      'row_labels', l.row_labels, 'column_labels', l.column_labels, 'labelling', l.labelling, 'direction', l.direction,
+      'origin', l.origin, 'path', l.path, 'container_zone', l.effective_zone)
     FROM sample s
     LEFT JOIN position p ON p.tenant_id = s.tenant_id AND p.id = s.position_id
     LEFT JOIN location l ON l.tenant_id = p.tenant_id AND l.id = p.container_id
