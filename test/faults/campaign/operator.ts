@@ -106,24 +106,44 @@ export class Operator {
     if (said instanceof Refusal) this.#wasRefused(heldFaultId, said);
   }
 
-  async #reset({ cell, ...site }: Site): Promise<void> {
-    await cell.turn('door', false);
-    await cell.turn('alarm', false);
-    await cell.turn('lock-out', false);
-    await cell.setMode('auto');
-    await this.#until({ cell, ...site }, ({ mode, connected }) => mode === 'auto' && connected);
+  /** Somebody may press the emergency stop, or open the door, meanwhile: whoever waits for the robot resets it again. */
+  #reset(site: Site): Promise<void> {
+    const { cell } = site;
+    return this.#until(
+      site,
+      ({ mode, connected }) => mode === 'auto' && connected,
+      async () => {
+        const { mode, doorOpen, alarm, lockedOut } = await cell.look();
+        if (doorOpen) await cell.turn('door', false);
+        if (alarm) await cell.turn('alarm', false);
+        if (lockedOut) await cell.turn('lock-out', false);
+        if (mode !== 'auto') await cell.setMode('auto');
+      },
+    );
   }
 
-  async #lockOut(site: Site): Promise<void> {
-    await site.cell.turn('lock-out', true);
-    await this.#until(site, ({ mode, connected }) => mode === 'manual' && connected);
+  #lockOut(site: Site): Promise<void> {
+    return this.#until(
+      site,
+      ({ lockedOut, connected }) => lockedOut === true && connected,
+      async () => {
+        if (!(await site.cell.look()).lockedOut) await site.cell.turn('lock-out', true);
+      },
+    );
   }
 
-  /** Until the API shows the robot so: what it shows is what answers are judged by. */
-  async #until(site: Site, isSo: (robot: Robot) => boolean): Promise<void> {
-    const end = Date.now() + 300_000;
-    while (!isSo(await robotOf(site))) {
-      if (Date.now() > end) throw new Error(`the laboratory does not see what was done at ${site.name}`);
+  /** Does it, until the API shows the robot so: what it shows is what answers are judged by. */
+  async #until(site: Site, isSo: (robot: Robot) => boolean, act: () => Promise<void>): Promise<void> {
+    for (const end = Date.now() + 300_000; ; ) {
+      await act();
+      const robot = await robotOf(site);
+      if (isSo(robot)) return;
+      if (Date.now() > end) {
+        const { mode, doorOpen, lockedOut } = await site.cell.look();
+        throw new Error(
+          `the laboratory does not see what was done at ${site.name}: it shows ${JSON.stringify(robot)}, and there is ${JSON.stringify({ mode, doorOpen, lockedOut })}`,
+        );
+      }
       await sleep(LOOK_EVERY_MS);
     }
   }
