@@ -1,10 +1,4 @@
-/** A test that shows how one point of the crash matrix ends. */
-export interface Proof {
-  /** below the root */
-  readonly file: string;
-  /** the first argument of its `it` or `test`, as it stands in the source */
-  readonly title: string;
-}
+import { of, type Proof } from '../setup/proofs.ts';
 
 /** One point at which something breaks, and what the laboratory promises then. */
 export interface CrashPoint {
@@ -13,11 +7,6 @@ export interface CrashPoint {
   readonly promise: string;
   readonly proofs: readonly Proof[];
 }
-
-const of =
-  (file: string) =>
-  (...titles: string[]): Proof[] =>
-    titles.map((title) => ({ file: `test/${file}.test.ts`, title }));
 
 const kill = of('workflows/kill');
 const cancel = of('workflows/cancel');
