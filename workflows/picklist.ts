@@ -4,10 +4,10 @@ import {
   condition,
   continueAsNew,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { Actor } from '../domain/actor.ts';
 import { steps, tubes } from './activities.ts';
+import { isLong } from './history.ts';
 import { cancelUpdate } from './messages/job.ts';
 import type { PicklistInput, PicklistOutcome } from './messages/picklist.ts';
 import { refuseForeign } from './process.ts';
@@ -33,13 +33,9 @@ export async function runPicklist(input: PicklistInput): Promise<PicklistOutcome
     isRecording = false;
   });
   const everyoneIsAnswered = () => condition(() => allHandlersFinished() && !isRecording);
-  const isLong = () => {
-    const { continueAsNewSuggested, historyLength } = workflowInfo();
-    return continueAsNewSuggested || historyLength > (input.maxHistory ?? Number.POSITIVE_INFINITY);
-  };
 
   return CancellationScope.nonCancellable(async () => {
-    while (!isLong()) {
+    while (!isLong(input.maxHistory)) {
       const round = await steps('Record what has ended, take the next tube').advancePicklist(
         tenantId,
         picklistId,

@@ -24,6 +24,7 @@ import {
 } from '../domain/turns.ts';
 import { steps } from './activities.ts';
 import { Deadline } from './deadline.ts';
+import { isLong } from './history.ts';
 import type { Answer } from './messages/job.ts';
 import {
   clearUpdate,
@@ -227,10 +228,6 @@ class RobotEntity {
 /** Entity of one robot: queues requests by priority and grants one turn at a time, through the fence in the database. */
 export async function robot(input: RobotInput): Promise<void> {
   const entity = new RobotEntity(input);
-  const isLong = () => {
-    const { continueAsNewSuggested, historyLength } = workflowInfo();
-    return continueAsNewSuggested || historyLength > (input.maxHistory ?? Number.POSITIVE_INFINITY);
-  };
   const fromOwnTenant = {
     validator: ({ actor }: { readonly actor: Actor }) => refuseForeign(input.tenantId, actor),
   };
@@ -252,8 +249,9 @@ export async function robot(input: RobotInput): Promise<void> {
 
   try {
     await entity.load();
-    while (!isLong() || entity.hasWork) {
-      await entity.rest(isLong);
+    const mustEnd = () => isLong(input.maxHistory);
+    while (!mustEnd() || entity.hasWork) {
+      await entity.rest(mustEnd);
       await entity.work();
     }
   } finally {

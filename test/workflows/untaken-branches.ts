@@ -108,16 +108,10 @@ export const UNTAKEN: readonly UntakenBranch[] = [
     why: 'only the type has it: commands come as updates',
   },
   {
-    file: 'workflows/robot.ts',
+    file: 'workflows/history.ts',
     code: 'continueAsNewSuggested ||',
     ways: ['left of || decides'],
-    why: 'the server suggests it after some thousand events; a history goes by its input’s limit instead',
-  },
-  {
-    file: 'workflows/picklist.ts',
-    code: 'continueAsNewSuggested ||',
-    ways: ['left of || decides'],
-    why: 'the server suggests it after some thousand events; a history goes by its input’s limit instead',
+    why: 'the server suggests it after some thousand events, or megabytes; a history goes by the number that is set',
   },
   { file: 'workflows/picklist.ts', code: 'validator: ({ actor }', ways: ['function'], why: VALIDATOR },
   { file: 'workflows/process.ts', code: 'export function refuseForeign', ways: ['function'], why: VALIDATOR },

@@ -6,7 +6,7 @@ export const RUN_PICKLIST = 'runPicklist';
 export interface PicklistInput {
   readonly tenantId: string;
   readonly picklistId: string;
-  /** history length after which it continues as new, when earlier than the server suggests: for tests */
+  /** events after which it continues as new, where not the preset: for tests */
   readonly maxHistory?: number;
 }
 

@@ -11,7 +11,7 @@ export interface RobotInput {
   readonly tenantId: string;
   readonly robotId: string;
   readonly state: RobotState | null;
-  /** history length after which it continues as new, when earlier than the server suggests: for tests */
+  /** events after which it continues as new, where not the preset: for tests */
   readonly maxHistory?: number;
 }
 
