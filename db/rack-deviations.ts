@@ -23,6 +23,8 @@ export async function openRackDeviations(
   scan: RackScanRecord,
 ): Promise<string[]> {
   const common = { tenantId, jobId: null, robotId: null };
+  // The address makes it one a scan: an open one of an earlier scan, or of another box, is another.
+  const ofScan = { rack_scan_id: scan.id, address: scan.id };
   const opened: string[] = [];
   for (const { sampleId, label, candidates } of plan.lost) {
     const where =
@@ -35,7 +37,7 @@ export async function openRackDeviations(
         kind: 'inventory_missing',
         description: `A rack scan did not find the tube in ${label} of ${scan.location}, where it was recorded: ${where}.`,
         sampleId,
-        facts: { rack_scan_id: scan.id, position: label, candidates: [...candidates] },
+        facts: { ...ofScan, position: label, candidates: [...candidates] },
       }),
     );
   }
@@ -49,7 +51,7 @@ export async function openRackDeviations(
         kind: 'inventory_moved',
         description: `A rack scan found the tube in ${label} of ${scan.location}, which does not keep it at ${describeZone(zone)}: take it there.`,
         sampleId,
-        facts: { rack_scan_id: scan.id, position_id: positionId, zone },
+        facts: { ...ofScan, position_id: positionId, zone },
       }),
     );
   }
@@ -60,7 +62,7 @@ export async function openRackDeviations(
         kind: 'inventory_unexpected',
         description: `A rack scan read tubes in ${plan.unexplained.join(', ')} of ${scan.location} that no record has, or whose barcode was read twice: look what they are.`,
         sampleId: null,
-        facts: { rack_scan_id: scan.id, positions: [...plan.unexplained] },
+        facts: { ...ofScan, positions: [...plan.unexplained] },
       }),
     );
   }

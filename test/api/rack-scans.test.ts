@@ -241,6 +241,19 @@ describe('applied, a scan', () => {
     expect(await audited(other)).toBe(true);
   });
 
+  test('opens a deviation each time: of two racks, and of a tube that was lost again', async () => {
+    const [one, two] = [await rack({ 1: 'T1' }), await rack({ 1: 'T1' })];
+    for (const box of [one, two]) {
+      const applied = await apply((await scan(box, { A1: 'T1', A2: `STRANGER-${box.name}` })).id);
+      expect(applied.applied.deviations).toHaveLength(1);
+    }
+    const three = await rack({ 1: 'T1' });
+    for (const found of [{}, { A1: 'T1' }, {}] as Readonly<Record<string, string>>[]) {
+      const { applied } = await apply((await scan(three, found)).id);
+      expect(applied.deviations).toHaveLength('A1' in found ? 0 : 1);
+    }
+  });
+
   test('makes UNKNOWN what is not there, with candidates and a deviation, and knows it again later', async () => {
     const box = await rack({ 1: 'T1', 2: 'T2' });
     const applied = await apply((await scan(box, { A2: 'T2', A3: 'NO READ' })).id);
