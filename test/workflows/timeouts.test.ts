@@ -37,6 +37,10 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   'inventory.ts heartbeatTimeout 1': `30 s: ${UNDER_WAY}`,
   'inventory.ts startToCloseTimeout 2': `10 minutes of reading that heartbeats: ${UNDER_WAY}`,
   'inventory.ts heartbeatTimeout 2': `30 s: ${UNDER_WAY}`,
+  'rack-scan.ts startToCloseTimeout 1': `3 minutes of a person and a scanner: ${UNDER_WAY}`,
+  'rack-scan.ts scheduleToCloseTimeout 1': `4 minutes with the attempts of others: ${UNDER_WAY}`,
+  'rack-scan.ts heartbeatTimeout 1': `15 s: ${UNDER_WAY}`,
+  'rack-scan.ts startToCloseTimeout 2': `10 s of one step in the database: ${UNDER_WAY}`,
 };
 
 test('every waiting time and every timer of the workflows has its test', () => {
