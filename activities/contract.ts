@@ -127,7 +127,12 @@ export interface StorageActivities {
    */
   releaseReservations(ref: StepRef): Promise<{ readonly released: number }>;
   /** Where the job's sample is now: undo reads custody as it is. */
-  custodyOf(ref: StepRef): Promise<SeenAt | { readonly kind: 'unknown' | 'transit' | 'disposed' }>;
+  custodyOf(ref: StepRef): Promise<
+    | SeenAt
+    | { readonly kind: 'transit' | 'disposed' }
+    /** `isGivenUp`: a person has looked into every place it may be in, and not found it */
+    | { readonly kind: 'unknown'; readonly isGivenUp: boolean }
+  >;
   /**
    * Closes the job, releasing whatever it still holds, clearing its alarms. Last step of every process. What would be
    * COMPLETED is COMPLETED_WITH_DEVIATION where the tube was outside its cold for too long.

@@ -72,7 +72,8 @@ export function createCustodyActivities({ db }: StorageDependencies): CustodyAct
       failingAsWorkflowsExpect(async () => {
         const { tenantId } = ref.actor;
         const query = sql<CustodyRow>`
-          SELECT s.custody, s.position_id, s.robot_id, s.holder_id FROM job j
+          SELECT s.custody, s.position_id, s.robot_id, s.holder_id,
+                 coalesce(s.candidates @> '[{"kind": "floor"}]', false) AS is_given_up FROM job j
           JOIN sample s ON s.tenant_id = j.tenant_id AND s.id = j.sample_id
           WHERE j.tenant_id = ${tenantId} AND j.id = ${ref.jobId}`.compile(db.kysely);
         const [row] = await read(db, tenantId, query);
@@ -96,6 +97,8 @@ interface CustodyRow {
   position_id: string | null;
   robot_id: string | null;
   holder_id: string | null;
+  /** as an answer `not_found` leaves it */
+  is_given_up: boolean;
 }
 
 function whereItIs(row: CustodyRow): WhereItIs {
@@ -106,5 +109,5 @@ function whereItIs(row: CustodyRow): WhereItIs {
   if (custody === 'carrier' && row.robot_id !== null) return { kind: custody, robotId: row.robot_id };
   if (custody === 'person' && row.holder_id !== null) return { kind: custody, userId: row.holder_id };
   if (custody === 'transit' || custody === 'disposed') return { kind: custody };
-  return { kind: 'unknown' };
+  return { kind: 'unknown', isGivenUp: row.is_given_up };
 }

@@ -93,7 +93,8 @@ export function createParkingActivities({ db }: StorageDependencies): ParkingAct
               robotId: problem.robotId,
             });
           }
-          const question = await questionOf(change.tx, job, faultId, problem);
+          const isLost = problem.candidates !== null || sample?.custody.kind === 'unknown';
+          const question = await questionOf(change.tx, job, faultId, problem, isLost);
           return {
             result: { faultId, ...(replaced && { replaced }) },
             mark: {
@@ -183,6 +184,7 @@ async function questionOf(
   job: JobRecord,
   faultId: string,
   problem: ParkedProblem,
+  isLost: boolean,
 ): Promise<Record<string, unknown>> {
   const candidates = problem.candidates ?? [];
   const places = await lockPlaces(
@@ -206,7 +208,7 @@ async function questionOf(
     source,
     target,
     answers: offeredAnswers(
-      { faultId, kind: problem.kind, hasRobot: problem.robotId !== null, putsDown },
+      { faultId, kind: problem.kind, hasRobot: problem.robotId !== null, putsDown, isLost },
       { hasSource: source !== null, hasTarget: target !== null },
     ),
   };

@@ -66,6 +66,8 @@ export interface OpenFault {
   readonly hasRobot: boolean;
   /** false where that robot takes whole transfers alone: then `in_carrier` is not offered; left out: it can be told to */
   readonly putsDown?: boolean;
+  /** nobody knows where the tube is: then `retry_undo` is not offered, since an undo begins where the tube is */
+  readonly isLost?: boolean;
 }
 
 /** An answer that the operator is offered: what it says, what it needs, and what happens then. */
@@ -165,6 +167,7 @@ export function refusalOfAnswer(
     if (fault.kind !== 'compensation_stuck') {
       return invalid('Only a compensation that is stuck can be tried again: say where the tube is.');
     }
+    if (fault.isLost) return invalid('Nobody knows where the tube is: look for it, and say where it is.');
     if (fault.hasRobot && !given.robotFit) {
       return invalid('The undo needs the robot: clear it to run, or say where the tube is.');
     }

@@ -5,7 +5,7 @@ import { PLACE_TRIES } from '../domain/waits.ts';
 import { motions } from './activities.ts';
 import { findOut } from './doubt.ts';
 import type { Process } from './process.ts';
-import { UndoStuck } from './saga.ts';
+import { LOOK_FOR_IT, UndoStuck } from './saga.ts';
 import { compensating, labelOf, type Route, running, type Site, seenAt } from './site.ts';
 import type { Turn } from './turn.ts';
 
@@ -40,6 +40,7 @@ class PutBack {
   async run(): Promise<string> {
     const { from, to } = this.#route;
     const where = await this.#process.undoing('Where is the tube now?').custodyOf(this.#ref('where'));
+    if (where.kind === 'unknown' && !where.isGivenUp) throw this.#stuck(LOOK_FOR_IT, null);
     // A tube that reached its position is stored; one in the hand-off, which nobody collected, goes back.
     const isReturn =
       to.kind === 'handoff' && where.kind === 'handoff' && where.positionId === to.place.positionId;

@@ -5,6 +5,10 @@ import { endedAs, isStepFailure, reasonOf } from './failures.ts';
 /** Undoes one step, and says what it did or that there was nothing to undo. `attempt` counts from 1. */
 export type Undo = (attempt: number) => Promise<string>;
 
+/** What an undo asks that is tried again before anybody has found the tube. */
+export const LOOK_FOR_IT =
+  'Nobody knows where the tube is, so that there is nothing a robot could bring back: look for it, and say where it is.';
+
 /** Thrown by an undo that found something only a person can settle. */
 export class UndoStuck extends Error {
   readonly problem: ParkedProblem;

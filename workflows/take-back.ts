@@ -5,7 +5,7 @@ import { PLACE_TRIES } from '../domain/waits.ts';
 import { motions } from './activities.ts';
 import { findOut } from './doubt.ts';
 import type { Process } from './process.ts';
-import { UndoStuck } from './saga.ts';
+import { LOOK_FOR_IT, UndoStuck } from './saga.ts';
 import { compensating, labelOf, type Route, running, type Site, seenAt } from './site.ts';
 import type { Turn } from './turn.ts';
 
@@ -52,6 +52,7 @@ class TakeBack {
   async run(): Promise<string> {
     const { robotId, from, to } = this.#route;
     const where = await this.#process.undoing('Where is the tube now?').custodyOf(this.#ref('where'));
+    if (where.kind === 'unknown' && !where.isGivenUp) throw this.#stuck(LOOK_FOR_IT, null);
     if (where.kind === 'carrier') {
       throw this.#stuck(
         'The store’s own robot holds the tube: have it taken out, then say where it is.',

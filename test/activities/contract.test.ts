@@ -230,10 +230,8 @@ class Teller {
   }
 
   async custody(process: Process): Promise<void> {
-    this.story.push([
-      'custody',
-      (await this.world.act.custodyOf(process.ref(`custody/${this.story.length}`))).kind,
-    ]);
+    const where = await this.world.act.custodyOf(process.ref(`custody/${this.story.length}`));
+    this.story.push(['custody', where.kind, where.kind === 'unknown' && where.isGivenUp]);
   }
 }
 

@@ -101,7 +101,7 @@ describe('parking', () => {
     expect(await alarms()).toMatchObject([
       { kind: 'outcome_unknown', severity: 'critical', cleared_at: null },
     ]);
-    expect(await lab.storage.custodyOf(job.ref())).toEqual({ kind: 'unknown' });
+    expect(await lab.storage.custodyOf(job.ref())).toEqual({ kind: 'unknown', isGivenUp: false });
   });
 
   test('what may hold the tube is not freed by releasing nor by ending the job', async () => {

@@ -95,6 +95,14 @@ describe('the answers that are offered', () => {
     ]);
   });
 
+  test('do not try an undo again before anybody knows where the tube is', () => {
+    const stuck = { ...open, kind: 'compensation_stuck' } as const;
+    const answers = (isLost: boolean) =>
+      offeredAnswers({ ...stuck, isLost }, everywhere).map((each) => each.answer);
+    expect(answers(false)).toContain('retry_undo');
+    expect(answers(true)).not.toContain('retry_undo');
+  });
+
   test('name no carrier where no robot works, and no place the job does not have', () => {
     const offered = offeredAnswers({ ...open, hasRobot: false }, { hasSource: false, hasTarget: true });
     expect(offered.map((each) => each.answer)).toEqual([

@@ -321,7 +321,11 @@ export function createFakeActivities(options: FakeOptions): LaboratoryActivities
         if (!isFinal(job.state)) job.priority = priority;
       }),
     releaseReservations: async (ref) => once(ref, null, (job) => ({ released: release(job) })),
-    custodyOf: async (ref) => lab.sample(lab.job(ref.jobId).sampleId).custody,
+    custodyOf: async (ref) => {
+      const { isLost, sampleId } = lab.job(ref.jobId);
+      const { custody } = lab.sample(sampleId);
+      return custody.kind === 'unknown' ? { kind: 'unknown', isGivenUp: isLost } : custody;
+    },
     finishJob: async (ref, state, detail) =>
       once(ref, [state, detail], (job) => {
         if (!isFinal(job.state)) return close(job, state, detail);

@@ -110,8 +110,10 @@ async function auditTubes(
         continue;
       }
       if (recorded.custody.kind === 'unknown') unknown += 1;
-      if (!agrees(recorded, truth, sites, positions))
+      if (!agrees(recorded, truth, sites, positions)) {
         findings.lost.push(`${barcode} is ${say(truth)}, recorded ${JSON.stringify(recorded)}`);
+        findings.lost.push(...(await storyOf(laboratory, recorded.sampleId)));
+      }
       findings.ledger.push(...(await auditTimeline(laboratory, barcode, recorded)));
     }
   };
@@ -124,6 +126,17 @@ const recordOf = ({ client }: CampaignLaboratory, barcode: string): Promise<Samp
 
 const say = (truth: Whereabouts | 'hands' | null): string =>
   truth === null ? 'nowhere' : truth === 'hands' ? 'in a hand' : `at ${truth.site.name} ${truth.place}`;
+
+/** What the tube's last jobs did, step by step: the laboratory itself is gone when the findings are read. */
+async function storyOf(laboratory: CampaignLaboratory, sampleId: string): Promise<string[]> {
+  const rows = await laboratory.sql<{ said: string }>(
+    `SELECT concat_ws(' ', '  ', j.kind, j.id, j.state, j.phase, s.at, s.step, s.outcome, s.detail) AS said
+     FROM (SELECT * FROM job WHERE sample_id = $1 ORDER BY id DESC LIMIT 2) j JOIN job_step s ON s.job_id = j.id
+     ORDER BY s.seq`,
+    [sampleId],
+  );
+  return rows.map(({ said }) => said);
+}
 
 /** Every position by its id, as the robots find it. */
 async function positionsOf(laboratory: CampaignLaboratory): Promise<ReadonlyMap<string, Whereabouts | null>> {

@@ -8,6 +8,7 @@ import { Refusal } from '../../../stack/demo/client.ts';
 import { addressOf } from '../../../stack/demo/store.ts';
 import type { Dice } from './dice.ts';
 import type { Hands } from './operator.ts';
+import { isSeen } from './patient-cell.ts';
 import { insist, type JobBoard, must, readJob } from './people.ts';
 import type { Site } from './site.ts';
 
@@ -149,6 +150,7 @@ export class Lane {
     const { cell, client, handoff } = this.#site;
     if ((await this.#tubeIn(seat)) !== barcode) return; // the robot came for it
     await cell.takeTube(addressOf(handoff, seat));
+    if (isSeen(await cell.look(), barcode)) return; // the robot was quicker
     this.#floor.hands.take(barcode);
     for (let times = 1; ; times += 1) {
       const key = `over-${id}-${times}`;

@@ -228,6 +228,19 @@ export const doubts: Branches = {
     ]);
     return ends(running, 'FAILED', /put back/);
   },
+  'doubt--put-back-tried-again-before-anybody-looked': async (floor) => {
+    const running = await withFaults(floor, [
+      place('nothing_moved'),
+      place('nothing_moved'),
+      place('dropped'),
+    ]);
+    await decides(floor, running, 'retry_undo');
+    await floor.reaches(running, 'AWAITING_OPERATOR', 'COMPENSATION_STUCK');
+    expect(running.job.waitingFor).toMatchObject({ detail: expect.stringMatching(/look for it/) });
+    expect(floor.lab.sample(running.job.sampleId).custody.kind).toBe('unknown');
+    await decides(floor, running, 'with_me');
+    return ends(running, 'FAILED', /nothing to put back/);
+  },
   'doubt--frozen-without-the-turn': async (floor) => {
     const running = await withFaults(
       floor,

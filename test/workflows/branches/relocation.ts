@@ -310,6 +310,14 @@ export const relocations: Branches = {
     await decides(floor, running, 'at_source');
     return ends(running, 'FAILED', /nothing to take back/);
   },
+  'relocation--take-back-tried-again-before-anybody-looked': async (floor) => {
+    const running = await byStore(floor, retrieval, 'unreadable', 'no_answer');
+    await decides(floor, running, 'retry_undo');
+    await floor.reaches(running, 'AWAITING_OPERATOR', 'COMPENSATION_STUCK');
+    expect(running.job.waitingFor).toMatchObject({ detail: expect.stringMatching(/look for it/) });
+    await decides(floor, running, 'at_source');
+    return ends(running, 'FAILED', /nothing to take back/);
+  },
   'relocation--take-back-stays-in-the-carrier': async (floor) => {
     const running = await byStore(floor, retrieval, 'unreadable', 'stays_in_carrier');
     await floor.reaches(running, 'AWAITING_OPERATOR', 'COMPENSATION_STUCK');
