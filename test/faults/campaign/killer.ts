@@ -23,11 +23,14 @@ const MINUTE_MS = 61_000;
 /** How long an aimed kill waits for its moment before it takes any. */
 const AIM_MS = 2_000;
 
+/** Where a command is on its way when the gateway is aimed at. */
+const WINDOWS = ['moving', 'trigger lost', 'accepted', 'moving', 'trigger late', 'just ended'] as const;
+
 /** One part killed. */
 export interface Kill {
   readonly victim: Victim;
   readonly at: Date;
-  /** state and phase of every live job just before; null: the database was away */
+  /** state and phase of every live job at that moment; null: the database was away */
   readonly jobs: readonly string[] | null;
 }
 
@@ -37,6 +40,8 @@ export class Killer {
   readonly #laboratory: CampaignLaboratory;
   readonly #dice: Dice;
   readonly #coming = new Set<Promise<void>>();
+  /** how often the gateway was aimed at */
+  #aimed = 0;
   /** parts that are dead or just starting */
   readonly #down = new Set<Victim>();
 
@@ -55,7 +60,8 @@ export class Killer {
     if (this.#dice.chance(0.6)) await this.#aim(victim);
     else await sleep(this.#dice.between(0, 400));
     const second = this.#dice.chance(0.2) ? this.#choose(victim) : null;
-    const jobs = await this.#jobsNow();
+    // A motion is over in a moment: who aims at one looks at the jobs afterwards.
+    const jobs = victim === 'robot gateway' ? null : await this.#jobsNow();
     for (const each of second === null ? [victim] : [victim, second]) await this.#kill(each, jobs);
     // Mostly the next one dies when this one is back, else while it is still away.
     if (this.#dice.chance(0.8)) await this.allBack();
@@ -68,7 +74,7 @@ export class Killer {
 
   async #kill(victim: Victim, jobs: readonly string[] | null): Promise<void> {
     const { at, isBack } = await this.#laboratory.kill(victim);
-    this.kills.push({ victim, at, jobs });
+    this.kills.push({ victim, at, jobs: jobs ?? (await this.#jobsNow()) });
     this.#down.add(victim);
     const back = isBack.finally(() => {
       this.#down.delete(victim);
@@ -133,13 +139,9 @@ export class Killer {
    * wire, or while the robot moves.
    */
   async #aimAtMotion(): Promise<void> {
-    const window = this.#dice.pick([
-      'accepted',
-      'trigger lost',
-      'trigger late',
-      'moving',
-      'just ended',
-    ] as const);
+    // Each in its turn: of few kills as well, none is left out.
+    const window = WINDOWS[this.#aimed % WINDOWS.length];
+    this.#aimed += 1;
     const site = this.#dice.pick(this.#laboratory.sites);
     if (window === 'accepted') return this.#untilAccepted();
     if (window === 'trigger lost') await site.cell.arm({ kind: 'cut_at_trigger', when: 'before' });
