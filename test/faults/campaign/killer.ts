@@ -21,10 +21,10 @@ const WEIGHTS: Readonly<Record<Victim, number>> = {
 const DEATHS_A_MINUTE = 5;
 const MINUTE_MS = 61_000;
 /** How long an aimed kill waits for its moment before it takes any. */
-const AIM_MS = 2_000;
+const AIM_MS = 4_000;
 
 /** Where a command is on its way when the gateway is aimed at. */
-const WINDOWS = ['moving', 'trigger lost', 'accepted', 'moving', 'trigger late', 'just ended'] as const;
+const WINDOWS = ['moving', 'trigger lost', 'moving', 'trigger late', 'accepted', 'just ended'] as const;
 
 /** One part killed. */
 export interface Kill {
@@ -34,7 +34,7 @@ export interface Kill {
   readonly jobs: readonly string[] | null;
 }
 
-/** Kills parts at seeded moments, half of the times aimed at what has been hit least. */
+/** Kills parts at seeded moments, mostly aimed at what has been hit least; the gateway always at a command on its way. */
 export class Killer {
   readonly kills: Kill[] = [];
   readonly #laboratory: CampaignLaboratory;
@@ -57,7 +57,7 @@ export class Killer {
       await sleep(200);
       return;
     }
-    if (this.#dice.chance(0.6)) await this.#aim(victim);
+    if (victim === 'robot gateway' || this.#dice.chance(0.6)) await this.#aim(victim);
     else await sleep(this.#dice.between(0, 400));
     const second = this.#dice.chance(0.2) ? this.#choose(victim) : null;
     // A motion is over in a moment: who aims at one looks at the jobs afterwards.
